@@ -1,0 +1,264 @@
+//! Where packets begin and end in a stream of bytes: [`Deframer`].
+//!
+//! What a header alone shows to be wrong (type, flags, length) is found here, before a byte of the body is kept; what is
+//! inside a body is the business of [`v4::decode`](super::v4::decode).
+
+use super::error::Error;
+use super::packet::{Kind, MAX_REMAINING};
+use super::wire::remaining_length;
+
+/// One packet as it arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame<'a> {
+    /// Its first byte: packet type and flags.
+    pub header: u8,
+    /// What follows the fixed header. Of a PUBLISH above the limit: the part of it that was kept.
+    pub body: &'a [u8],
+    /// The size of the whole packet on the wire, fixed header included.
+    pub size: usize,
+    /// It is a PUBLISH larger than the limit. Its body still has topic and packet id whole.
+    pub truncated: bool,
+}
+
+/// Cuts a stream into packets, however its bytes are spread over reads.
+///
+/// A packet that lies whole in the input is a slice of it. One that arrives in pieces is gathered in a buffer that grows
+/// with what arrives, never with what a header announces. Of a PUBLISH above the limit, the bytes above the limit are
+/// dropped as they come.
+///
+/// After an error the place in the stream is lost: only [`Deframer::reset`] makes sense then.
+#[derive(Debug)]
+pub struct Deframer {
+    /// The start of a packet that has not arrived whole, or (`done`) the packet returned last; as far as it is kept.
+    partial: Vec<u8>,
+    /// The header of `partial`, as soon as it is whole.
+    head: Option<Head>,
+    /// How many bytes of that packet came after the kept ones.
+    dropped: usize,
+    /// `partial` has been returned and is cleared by the next call.
+    done: bool,
+    /// The largest PUBLISH that is kept whole, fixed header included.
+    limit: usize,
+    /// Bit n: packet type n may come.
+    accepts: u16,
+}
+
+impl Deframer {
+    /// For packets of both directions. A PUBLISH larger than `limit` bytes (fixed header included) is truncated.
+    pub const fn new(limit: Option<usize>) -> Deframer {
+        let limit = match limit {
+            Some(limit) => limit,
+            None => usize::MAX,
+        };
+        Deframer { partial: Vec::new(), head: None, dropped: 0, done: false, limit, accepts: 0x7FFE }
+    }
+
+    /// For a client: as [`Deframer::new`], and a packet that only clients send is an error at its header.
+    pub const fn from_broker(limit: Option<usize>) -> Deframer {
+        let mut deframer = Deframer::new(limit);
+        deframer.accepts = 1 << Kind::Connack as u16
+            | ACKS
+            | 1 << Kind::Suback as u16
+            | 1 << Kind::Unsuback as u16
+            | 1 << Kind::Pingresp as u16;
+        deframer
+    }
+
+    /// For a broker: as [`Deframer::new`], and a packet that only brokers send is an error at its header.
+    pub const fn from_client(limit: Option<usize>) -> Deframer {
+        let mut deframer = Deframer::new(limit);
+        deframer.accepts = 1 << Kind::Connect as u16
+            | ACKS
+            | 1 << Kind::Subscribe as u16
+            | 1 << Kind::Unsubscribe as u16
+            | 1 << Kind::Pingreq as u16
+            | 1 << Kind::Disconnect as u16;
+        deframer
+    }
+
+    /// Takes the next packet off the front of `input`. `None`: all of `input` is used up, the rest of the packet has yet
+    /// to come.
+    #[inline]
+    pub fn next<'a, 'i: 'a>(&'a mut self, input: &mut &'i [u8]) -> Result<Option<Frame<'a>>, Error> {
+        if self.partial.is_empty()
+            && let Some(head) = Head::read(input, self.accepts)?
+            && let Some((packet, rest)) = input.split_at_checked(head.size)
+        {
+            let kept = head.kept(self.limit, packet);
+            *input = rest;
+            return Ok(Some(head.frame(self.limit, &packet[..kept])));
+        }
+        self.gather(input)
+    }
+
+    /// Whether a packet has arrived in part.
+    pub fn is_partial(&self) -> bool {
+        !self.partial.is_empty() && !self.done
+    }
+
+    /// Forgets a packet that has arrived in part: for the next connection.
+    pub fn reset(&mut self) {
+        /// More than this is given back, so that one large packet does not stay in memory for ever.
+        const KEEP: usize = 4096;
+        self.partial.clear();
+        if self.partial.capacity() > KEEP {
+            self.partial = Vec::new();
+        }
+        self.head = None;
+        self.dropped = 0;
+        self.done = false;
+    }
+
+    /// [`Deframer::next`] for a packet that does not lie whole in `input`.
+    #[inline(never)]
+    fn gather<'a, 'i: 'a>(&'a mut self, input: &mut &'i [u8]) -> Result<Option<Frame<'a>>, Error> {
+        if self.done {
+            self.reset();
+            return self.next(input);
+        }
+        let head = loop {
+            if let Some(head) = self.head {
+                break head;
+            }
+            let Some(byte) = input.split_off_first() else { return Ok(None) };
+            self.partial.push(*byte);
+            self.head = Head::read(&self.partial, self.accepts)?;
+        };
+        // Twice for a PUBLISH above the limit: how much is kept of it depends on the length of its topic.
+        loop {
+            let missing = head.kept(self.limit, &self.partial) - self.partial.len();
+            if missing == 0 {
+                break;
+            }
+            let arrived = input.split_off(..missing.min(input.len())).expect("no more than there is");
+            self.partial.extend_from_slice(arrived);
+            if arrived.len() < missing {
+                return Ok(None);
+            }
+        }
+        let unwanted = head.size - self.partial.len() - self.dropped;
+        let arrived = input.split_off(..unwanted.min(input.len())).expect("no more than there is");
+        self.dropped += arrived.len();
+        if arrived.len() < unwanted {
+            return Ok(None);
+        }
+        self.done = true;
+        Ok(Some(head.frame(self.limit, &self.partial)))
+    }
+}
+
+/// A fixed header, checked.
+#[derive(Clone, Copy, Debug)]
+struct Head {
+    /// The first byte of the packet.
+    first: u8,
+    /// The size of the fixed header.
+    len: usize,
+    /// The size of the whole packet.
+    size: usize,
+}
+
+impl Head {
+    /// Reads the header at the front of `bytes`; `None` if it has not arrived whole.
+    #[inline]
+    fn read(bytes: &[u8], accepts: u16) -> Result<Option<Head>, Error> {
+        let Some((&first, rest)) = bytes.split_first() else { return Ok(None) };
+        let publish = first >> 4 == Kind::Publish as u8;
+        if !publish || PUBLISH_FLAGS >> (first & 0x0F) & 1 == 0 {
+            check_first(first, accepts)?;
+        }
+        let Some((remaining, len)) = remaining_length(rest)? else { return Ok(None) };
+        if !publish {
+            check_length(first, remaining)?;
+        }
+        Ok(Some(Head { first, len: 1 + len, size: 1 + len + remaining }))
+    }
+
+    /// How many bytes of the packet are kept, as far as its first bytes tell: all, or of a PUBLISH above the limit its
+    /// topic, its id and what else is below the limit.
+    #[inline]
+    fn kept(&self, limit: usize, packet: &[u8]) -> usize {
+        if self.size <= limit || !self.is_publish() {
+            return self.size;
+        }
+        let topic = self.len + 2;
+        let needed = match packet.get(self.len..topic) {
+            Some(&[high, low]) => {
+                let id = if self.first & 0b0110 == 0 { 0 } else { 2 };
+                topic + usize::from(u16::from_be_bytes([high, low])) + id
+            }
+            _ => topic,
+        };
+        limit.max(needed).min(self.size)
+    }
+
+    /// The packet of this header; `packet` is as much of it as is kept.
+    #[inline]
+    fn frame<'a>(&self, limit: usize, packet: &'a [u8]) -> Frame<'a> {
+        Frame {
+            header: self.first,
+            body: &packet[self.len..],
+            size: self.size,
+            truncated: self.size > limit && self.is_publish(),
+        }
+    }
+
+    #[inline]
+    fn is_publish(&self) -> bool {
+        self.first >> 4 == Kind::Publish as u8
+    }
+}
+
+/// Checks what is in the first byte of a packet: may this type come, and are its flags right?
+#[inline(never)]
+fn check_first(first: u8, accepts: u16) -> Result<(), Error> {
+    let kind = Kind::of(first).ok_or(Error::ReservedType(first >> 4))?;
+    if accepts >> kind as u8 & 1 == 0 {
+        return Err(Error::Direction(kind));
+    }
+    let flags = first & 0x0F;
+    match kind {
+        Kind::Publish if flags & 0b0110 == 0b0110 => Err(Error::PublishQos),
+        Kind::Publish if flags & 0b1110 == 0b1000 => Err(Error::DupAtQos0),
+        Kind::Publish => Ok(()),
+        Kind::Pubrel | Kind::Subscribe | Kind::Unsubscribe if flags == 0b0010 => Ok(()),
+        Kind::Pubrel | Kind::Subscribe | Kind::Unsubscribe => Err(Error::Flags(kind, flags)),
+        _ if flags == 0 => Ok(()),
+        _ => Err(Error::Flags(kind, flags)),
+    }
+}
+
+/// Checks the Remaining Length of a packet whose first byte is legal.
+fn check_length(first: u8, remaining: usize) -> Result<(), Error> {
+    let Some(kind) = Kind::of(first) else { return Err(Error::ReservedType(first >> 4)) };
+    let possible = match kind {
+        Kind::Connack | Kind::Puback | Kind::Pubrec | Kind::Pubrel | Kind::Pubcomp | Kind::Unsuback => 2..=2,
+        Kind::Pingreq | Kind::Pingresp | Kind::Disconnect => 0..=0,
+        Kind::Connect => 0..=MAX_CONNECT,
+        Kind::Suback => 0..=MAX_SUBACK,
+        Kind::Publish | Kind::Subscribe | Kind::Unsubscribe => 0..=MAX_REMAINING,
+    };
+    if possible.contains(&remaining) { Ok(()) } else { Err(Error::Length(kind, remaining as u32)) }
+}
+
+/// Checks both, for frames that were made by hand.
+pub(super) fn check(header: u8, remaining: usize) -> Result<(), Error> {
+    check_first(header, 0x7FFE)?;
+    check_length(header, remaining)
+}
+
+/// PUBLISH and its answers: what both sides may send.
+const ACKS: u16 = 1 << Kind::Publish as u16
+    | 1 << Kind::Puback as u16
+    | 1 << Kind::Pubrec as u16
+    | 1 << Kind::Pubrel as u16
+    | 1 << Kind::Pubcomp as u16;
+
+/// Bit n: a PUBLISH may have the flags n. Not QoS 3, and not DUP with QoS 0.
+const PUBLISH_FLAGS: u16 = 0b0011_1100_0011_1111;
+
+/// The longest CONNECT: protocol name, level, flags, keep-alive and five fields of 65535 bytes.
+const MAX_CONNECT: usize = 2 + 6 + 1 + 1 + 2 + 5 * (2 + 65_535);
+
+/// The longest SUBACK that is taken: as many codes as there are packet ids.
+const MAX_SUBACK: usize = 2 + 65_535;

@@ -1,0 +1,515 @@
+//! MQTT 3.1 and 3.1.1: the inside of every packet, both ways.
+//!
+//! The two versions differ in CONNECT's protocol name and level only; all else is read and written alike.
+
+use super::error::Error;
+use super::frame::{self, Frame};
+use super::packet::{
+    Connack, Connect, ConnectCode, Delivery, Kind, MAX_REMAINING, Packet, PacketId, Publish, Qos, Version, Will,
+};
+use super::topic;
+use super::wire::{Reader, put_binary, put_header, put_u16, remaining_length, remaining_length_size};
+
+/// Decodes a packet of either direction. Everything with a length is a slice of the frame.
+#[inline]
+pub fn decode<'a>(frame: &Frame<'a>) -> Result<Packet<'a>, Error> {
+    if frame.header >> 4 == Kind::Publish as u8 {
+        decode_publish(frame.header, frame.body).map(Packet::Publish)
+    } else {
+        decode_other(frame)
+    }
+}
+
+#[inline]
+fn decode_publish(header: u8, body: &[u8]) -> Result<Publish<'_>, Error> {
+    let mut body = Reader::new(Kind::Publish, body);
+    let topic =
+        topic::decode_name(body.binary()?).map_err(|error| Error::Topic(Kind::Publish, error))?;
+    let delivery = match header & 0b0110 {
+        0b0000 => Delivery::AtMostOnce,
+        0b0010 => Delivery::AtLeastOnce(body.id()?),
+        0b0100 => Delivery::ExactlyOnce(body.id()?),
+        _ => return Err(Error::PublishQos),
+    };
+    Ok(Publish {
+        dup: header & DUP != 0,
+        delivery,
+        retain: header & RETAIN != 0,
+        topic,
+        payload: body.rest(),
+    })
+}
+
+/// Everything but PUBLISH.
+#[inline(never)]
+fn decode_other<'a>(frame: &Frame<'a>) -> Result<Packet<'a>, Error> {
+    frame::check(frame.header, frame.body.len())?;
+    let kind = Kind::of(frame.header).ok_or(Error::ReservedType(frame.header >> 4))?;
+    let mut body = Reader::new(kind, frame.body);
+    let packet = match kind {
+        Kind::Connect => Packet::Connect(decode_connect(&mut body)?),
+        Kind::Connack => Packet::Connack(decode_connack(&mut body)?),
+        Kind::Publish => Packet::Publish(decode_publish(frame.header, frame.body)?),
+        Kind::Puback => Packet::Puback(body.id()?),
+        Kind::Pubrec => Packet::Pubrec(body.id()?),
+        Kind::Pubrel => Packet::Pubrel(body.id()?),
+        Kind::Pubcomp => Packet::Pubcomp(body.id()?),
+        Kind::Unsuback => Packet::Unsuback(body.id()?),
+        Kind::Subscribe => return Ok(Packet::Subscribe { id: body.id()?, filters: Filters::read(body)? }),
+        Kind::Suback => return Ok(Packet::Suback { id: body.id()?, codes: SubackCodes::read(body)? }),
+        Kind::Unsubscribe => return Ok(Packet::Unsubscribe { id: body.id()?, filters: Topics::read(body)? }),
+        Kind::Pingreq => Packet::Pingreq,
+        Kind::Pingresp => Packet::Pingresp,
+        Kind::Disconnect => Packet::Disconnect,
+    };
+    if kind != Kind::Publish {
+        body.finish()?;
+    }
+    Ok(packet)
+}
+
+fn decode_connect<'a>(body: &mut Reader<'a>) -> Result<Connect<'a>, Error> {
+    let name = body.binary()?;
+    let level = body.u8()?;
+    let version = match (name, level) {
+        (NAME_V311, LEVEL_V311) => Version::V311,
+        (NAME_V31, LEVEL_V31) => Version::V31,
+        (NAME_V311 | NAME_V31, _) => return Err(Error::ProtocolLevel(level)),
+        _ => return Err(Error::ProtocolName),
+    };
+    let flags = body.u8()?;
+    let will_qos = flags >> 3 & 0b11;
+    if flags & CONNECT_RESERVED != 0 {
+        return Err(Error::ConnectReserved);
+    }
+    if flags & WILL == 0 && (will_qos != 0 || flags & WILL_RETAIN != 0) {
+        return Err(Error::WillFlags);
+    }
+    let will_qos = Qos::new(will_qos).ok_or(Error::WillQos)?;
+    if flags & PASSWORD != 0 && flags & USER_NAME == 0 {
+        return Err(Error::PasswordWithoutUser);
+    }
+    // Fields of a struct expression are evaluated in the order they are written, which is their order in the packet.
+    Ok(Connect {
+        version,
+        clean_session: flags & CLEAN_SESSION != 0,
+        keep_alive: body.u16()?,
+        client_id: body.string()?,
+        will: if flags & WILL == 0 {
+            None
+        } else {
+            Some(Will {
+                topic: topic::decode_name(body.binary()?).map_err(|error| Error::Topic(Kind::Connect, error))?,
+                message: body.binary()?,
+                qos: will_qos,
+                retain: flags & WILL_RETAIN != 0,
+            })
+        },
+        username: if flags & USER_NAME == 0 { None } else { Some(body.string()?) },
+        password: if flags & PASSWORD == 0 { None } else { Some(body.binary()?) },
+    })
+}
+
+fn decode_connack(body: &mut Reader<'_>) -> Result<Connack, Error> {
+    let (flags, code) = (body.u8()?, body.u8()?);
+    if flags > 1 {
+        return Err(Error::ConnackFlags(flags));
+    }
+    let connack = Connack {
+        session_present: flags == 1,
+        code: ConnectCode::new(code).ok_or(Error::ConnackCode(code))?,
+    };
+    if connack.session_present && connack.code != ConnectCode::Accepted {
+        return Err(Error::SessionPresent(code));
+    }
+    Ok(connack)
+}
+
+/// The filters of a SUBSCRIBE with their QoS, at least one; checked when decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Filters<'a> {
+    body: &'a [u8],
+}
+
+impl<'a> Filters<'a> {
+    fn read(mut body: Reader<'a>) -> Result<Filters<'a>, Error> {
+        let filters = Filters { body: body.rest() };
+        if body.is_empty() {
+            return Err(Error::NoFilters(Kind::Subscribe));
+        }
+        while !body.is_empty() {
+            check_filter(Kind::Subscribe, body.binary()?)?;
+            let options = body.u8()?;
+            Qos::new(options).ok_or(Error::SubscribeOptions(options))?;
+        }
+        Ok(filters)
+    }
+
+    /// The pairs from the start.
+    pub const fn iter(&self) -> Filters<'a> {
+        *self
+    }
+}
+
+impl<'a> Iterator for Filters<'a> {
+    type Item = (&'a str, Qos);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (filter, rest) = split_string(self.body)?;
+        let (&qos, rest) = rest.split_first().expect("checked by read");
+        self.body = rest;
+        Some((filter, Qos::new(qos).expect("checked by read")))
+    }
+}
+
+/// The filters of an UNSUBSCRIBE, at least one; checked when decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Topics<'a> {
+    body: &'a [u8],
+}
+
+impl<'a> Topics<'a> {
+    fn read(mut body: Reader<'a>) -> Result<Topics<'a>, Error> {
+        let topics = Topics { body: body.rest() };
+        if body.is_empty() {
+            return Err(Error::NoFilters(Kind::Unsubscribe));
+        }
+        while !body.is_empty() {
+            check_filter(Kind::Unsubscribe, body.binary()?)?;
+        }
+        Ok(topics)
+    }
+
+    /// The filters from the start.
+    pub const fn iter(&self) -> Topics<'a> {
+        *self
+    }
+}
+
+impl<'a> Iterator for Topics<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (filter, rest) = split_string(self.body)?;
+        self.body = rest;
+        Some(filter)
+    }
+}
+
+/// The results of a SUBACK, at least one, `None` for a refusal; checked when decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SubackCodes<'a> {
+    body: &'a [u8],
+}
+
+impl<'a> SubackCodes<'a> {
+    fn read(body: Reader<'a>) -> Result<SubackCodes<'a>, Error> {
+        let codes = SubackCodes { body: body.rest() };
+        if body.is_empty() {
+            return Err(Error::NoCodes);
+        }
+        match codes.body.iter().find(|code| !matches!(code, 0..=2 | &REFUSED)) {
+            Some(&code) => Err(Error::SubackCode(code)),
+            None => Ok(codes),
+        }
+    }
+
+    /// The results from the start.
+    pub const fn iter(&self) -> SubackCodes<'a> {
+        *self
+    }
+
+    /// How many results are left.
+    pub const fn len(&self) -> usize {
+        self.body.len()
+    }
+
+    /// Whether none is left.
+    pub const fn is_empty(&self) -> bool {
+        self.body.is_empty()
+    }
+}
+
+impl Iterator for SubackCodes<'_> {
+    type Item = Option<Qos>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.body.split_off_first().map(|&code| Qos::new(code))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.len(), Some(self.len()))
+    }
+}
+
+impl ExactSizeIterator for SubackCodes<'_> {}
+
+fn check_filter(kind: Kind, filter: &[u8]) -> Result<(), Error> {
+    let filter = std::str::from_utf8(filter).map_err(|_| Error::Utf8(kind))?;
+    topic::check_filter(filter).map_err(|error| Error::Filter(kind, error))
+}
+
+/// The string at the front of what `read` has checked, and what follows; `None` at the end.
+fn split_string(body: &[u8]) -> Option<(&str, &[u8])> {
+    let (&length, rest) = body.split_first_chunk()?;
+    let (string, rest) = rest.split_at(usize::from(u16::from_be_bytes(length)));
+    Some((std::str::from_utf8(string).expect("checked by read"), rest))
+}
+
+/// The size of a PUBLISH on the wire; `None` if MQTT cannot carry it.
+#[inline]
+pub fn publish_size(topic: &str, payload: &[u8], qos: Qos) -> Option<usize> {
+    let id = if qos == Qos::AtMostOnce { 0 } else { 2 };
+    // Cannot overflow: two slices and a few bytes never fill the address space.
+    whole_size(2 + topic.len() + id + payload.len()).filter(|_| topic.len() <= topic::MAX_TOPIC)
+}
+
+/// Appends a PUBLISH. The caller has checked the topic ([`topic::check_name`]) and the size ([`publish_size`]).
+#[inline]
+pub fn publish(out: &mut Vec<u8>, publish: &Publish<'_>) {
+    let Publish { dup, delivery, retain, topic, payload } = *publish;
+    debug_assert!(topic::check_name(topic).is_ok(), "the caller checks the topic");
+    debug_assert!(!dup || delivery != Delivery::AtMostOnce, "DUP is 0 at QoS 0 [MQTT-3.3.1-2]");
+    let first = (Kind::Publish as u8) << 4
+        | if dup { DUP } else { 0 }
+        | (delivery.qos() as u8) << 1
+        | if retain { RETAIN } else { 0 };
+    let id = delivery.id();
+    put_header(out, first, 2 + topic.len() + if id.is_some() { 2 } else { 0 } + payload.len());
+    put_u16(out, topic.len() as u16);
+    out.extend_from_slice(topic.as_bytes());
+    if let Some(id) = id {
+        put_u16(out, id.get());
+    }
+    out.extend_from_slice(payload);
+}
+
+/// Marks an encoded PUBLISH of QoS 1 or 2 as a repetition \[MQTT-3.3.1-1\].
+#[inline]
+pub fn set_dup(packet: &mut [u8]) {
+    debug_assert!(is_acknowledged_publish(packet), "only QoS 1 and 2 are repeated");
+    packet[0] |= DUP;
+}
+
+/// Gives an encoded PUBLISH of QoS 1 or 2 another packet id.
+pub fn replace_id(packet: &mut [u8], id: PacketId) {
+    debug_assert!(is_acknowledged_publish(packet), "only QoS 1 and 2 have an id");
+    let (_, len) = remaining_length(&packet[1..]).ok().flatten().expect("publish wrote a whole header");
+    let topic = 1 + len;
+    let at = topic + 2 + usize::from(u16::from_be_bytes([packet[topic], packet[topic + 1]]));
+    packet[at..at + 2].copy_from_slice(&id.get().to_be_bytes());
+}
+
+fn is_acknowledged_publish(packet: &[u8]) -> bool {
+    packet[0] >> 4 == Kind::Publish as u8 && matches!(packet[0] & 0b0110, 0b0010 | 0b0100)
+}
+
+/// Whether a CONNECT may be sent: strings without U+0000, fields of at most 65535 bytes, a will that has a topic name,
+/// no password alone, and no empty client identifier that wants its session kept.
+pub fn check_connect(connect: &Connect<'_>) -> Result<(), Error> {
+    let Connect { client_id, will, username, password, clean_session, .. } = *connect;
+    if let Some(will) = will {
+        topic::check_name(will.topic).map_err(|error| Error::Topic(Kind::Connect, error))?;
+    }
+    for string in [client_id, username.unwrap_or_default()] {
+        if string.contains('\0') {
+            return Err(Error::Nul(Kind::Connect));
+        }
+    }
+    let message = will.map_or(&[][..], |will| will.message);
+    let user = username.unwrap_or_default().as_bytes();
+    for field in [client_id.as_bytes(), message, user, password.unwrap_or_default()] {
+        if field.len() > MAX_FIELD {
+            return Err(Error::TooLong(Kind::Connect));
+        }
+    }
+    if password.is_some() && username.is_none() {
+        return Err(Error::PasswordWithoutUser);
+    }
+    if client_id.is_empty() && !clean_session {
+        return Err(Error::EmptyClientId);
+    }
+    Ok(())
+}
+
+/// Appends a CONNECT that [`check_connect`] allows. A password without a user name is left out.
+///
+/// # Panics
+/// If a field is longer than 65535 bytes.
+pub fn connect(out: &mut Vec<u8>, connect: &Connect<'_>) {
+    let Connect { version, clean_session, keep_alive, client_id, will, username, password } = *connect;
+    let password = password.filter(|_| username.is_some());
+    let (name, level) = match version {
+        Version::V31 => (NAME_V31, LEVEL_V31),
+        Version::V311 => (NAME_V311, LEVEL_V311),
+    };
+    let mut flags = if clean_session { CLEAN_SESSION } else { 0 };
+    let mut remaining = 2 + name.len() + 1 + 1 + 2 + 2 + client_id.len();
+    if let Some(will) = will {
+        flags |= WILL | (will.qos as u8) << 3 | if will.retain { WILL_RETAIN } else { 0 };
+        remaining += 2 + will.topic.len() + 2 + will.message.len();
+    }
+    if let Some(username) = username {
+        flags |= USER_NAME;
+        remaining += 2 + username.len();
+    }
+    if let Some(password) = password {
+        flags |= PASSWORD;
+        remaining += 2 + password.len();
+    }
+    put_header(out, (Kind::Connect as u8) << 4, remaining);
+    put_binary(out, name);
+    out.extend_from_slice(&[level, flags]);
+    put_u16(out, keep_alive);
+    put_binary(out, client_id.as_bytes());
+    if let Some(will) = will {
+        put_binary(out, will.topic.as_bytes());
+        put_binary(out, will.message);
+    }
+    if let Some(username) = username {
+        put_binary(out, username.as_bytes());
+    }
+    if let Some(password) = password {
+        put_binary(out, password);
+    }
+}
+
+/// Appends a CONNACK.
+pub fn connack(out: &mut Vec<u8>, connack: &Connack) {
+    let Connack { session_present, code } = *connack;
+    debug_assert!(!session_present || code == ConnectCode::Accepted, "a refusal has no session [MQTT-3.2.2-4]");
+    out.extend_from_slice(&[(Kind::Connack as u8) << 4, 2, u8::from(session_present), code as u8]);
+}
+
+/// Appends a PUBACK.
+#[inline]
+pub fn puback(out: &mut Vec<u8>, id: PacketId) {
+    put_ack(out, 0x40, id);
+}
+
+/// Appends a PUBREC.
+#[inline]
+pub fn pubrec(out: &mut Vec<u8>, id: PacketId) {
+    put_ack(out, 0x50, id);
+}
+
+/// Appends a PUBREL, whose flags are 0010 \[MQTT-3.6.1-1\].
+#[inline]
+pub fn pubrel(out: &mut Vec<u8>, id: PacketId) {
+    put_ack(out, 0x62, id);
+}
+
+/// Appends a PUBCOMP.
+#[inline]
+pub fn pubcomp(out: &mut Vec<u8>, id: PacketId) {
+    put_ack(out, 0x70, id);
+}
+
+/// Appends an UNSUBACK.
+#[inline]
+pub fn unsuback(out: &mut Vec<u8>, id: PacketId) {
+    put_ack(out, 0xB0, id);
+}
+
+/// The five packets that are a first byte and an id.
+#[inline]
+fn put_ack(out: &mut Vec<u8>, first: u8, id: PacketId) {
+    let [high, low] = id.get().to_be_bytes();
+    out.extend_from_slice(&[first, 2, high, low]);
+}
+
+/// The size of a SUBSCRIBE on the wire; `None` if MQTT cannot carry it.
+pub fn subscribe_size<'a>(filters: impl Iterator<Item = (&'a str, Qos)>) -> Option<usize> {
+    whole_size(subscribe_remaining(filters))
+}
+
+/// Appends a SUBSCRIBE. The caller has checked that there is a filter \[MQTT-3.8.3-3\], each filter
+/// ([`topic::check_filter`]) and the size ([`subscribe_size`]).
+///
+/// # Panics
+/// If a filter is longer than 65535 bytes.
+pub fn subscribe<'a>(out: &mut Vec<u8>, id: PacketId, filters: impl Iterator<Item = (&'a str, Qos)> + Clone) {
+    put_header(out, 0x82, subscribe_remaining(filters.clone()));
+    put_u16(out, id.get());
+    for (filter, qos) in filters {
+        put_binary(out, filter.as_bytes());
+        out.push(qos as u8);
+    }
+}
+
+fn subscribe_remaining<'a>(filters: impl Iterator<Item = (&'a str, Qos)>) -> usize {
+    2 + filters.map(|(filter, _)| 2 + filter.len() + 1).sum::<usize>()
+}
+
+/// Appends a SUBACK with a result per filter, in their order; `None` is a refusal.
+pub fn suback(out: &mut Vec<u8>, id: PacketId, codes: impl Iterator<Item = Option<Qos>> + Clone) {
+    put_header(out, 0x90, 2 + codes.clone().count());
+    put_u16(out, id.get());
+    out.extend(codes.map(|code| code.map_or(REFUSED, |qos| qos as u8)));
+}
+
+/// The size of an UNSUBSCRIBE on the wire; `None` if MQTT cannot carry it.
+pub fn unsubscribe_size<'a>(filters: impl Iterator<Item = &'a str>) -> Option<usize> {
+    whole_size(unsubscribe_remaining(filters))
+}
+
+/// Appends an UNSUBSCRIBE. The caller has checked as for [`subscribe`] \[MQTT-3.10.3-2\].
+///
+/// # Panics
+/// If a filter is longer than 65535 bytes.
+pub fn unsubscribe<'a>(out: &mut Vec<u8>, id: PacketId, filters: impl Iterator<Item = &'a str> + Clone) {
+    put_header(out, 0xA2, unsubscribe_remaining(filters.clone()));
+    put_u16(out, id.get());
+    for filter in filters {
+        put_binary(out, filter.as_bytes());
+    }
+}
+
+fn unsubscribe_remaining<'a>(filters: impl Iterator<Item = &'a str>) -> usize {
+    2 + filters.map(|filter| 2 + filter.len()).sum::<usize>()
+}
+
+/// Appends a PINGREQ.
+pub fn pingreq(out: &mut Vec<u8>) {
+    out.extend_from_slice(&[0xC0, 0]);
+}
+
+/// Appends a PINGRESP.
+pub fn pingresp(out: &mut Vec<u8>) {
+    out.extend_from_slice(&[0xD0, 0]);
+}
+
+/// Appends a DISCONNECT.
+pub fn disconnect(out: &mut Vec<u8>) {
+    out.extend_from_slice(&[0xE0, 0]);
+}
+
+/// The size of a packet with this Remaining Length; `None` if MQTT cannot carry it.
+#[inline]
+fn whole_size(remaining: usize) -> Option<usize> {
+    if remaining > MAX_REMAINING { None } else { Some(1 + remaining_length_size(remaining) + remaining) }
+}
+
+/// Flags of PUBLISH (3.3.1).
+const DUP: u8 = 0b1000;
+const RETAIN: u8 = 0b0001;
+
+/// Flags of CONNECT (3.1.2.3); the QoS of the will is in bits 3 and 4.
+const CONNECT_RESERVED: u8 = 0x01;
+const CLEAN_SESSION: u8 = 0x02;
+const WILL: u8 = 0x04;
+const WILL_RETAIN: u8 = 0x20;
+const PASSWORD: u8 = 0x40;
+const USER_NAME: u8 = 0x80;
+
+/// Protocol names and levels \[MQTT-3.1.2-1\] \[MQTT-3.1.2-2\].
+const NAME_V31: &[u8] = b"MQIsdp";
+const LEVEL_V31: u8 = 3;
+const NAME_V311: &[u8] = b"MQTT";
+const LEVEL_V311: u8 = 4;
+
+/// The failure code of SUBACK (3.9.3).
+const REFUSED: u8 = 0x80;
+
+/// The longest string or binary field.
+const MAX_FIELD: usize = 65_535;

@@ -1,0 +1,3 @@
+//! The NodeMCU `mqtt` module for Lua on PCs, gateways and servers.
+
+pub mod codec;

@@ -1,0 +1,414 @@
+//! What happened, in order: [`Events`], an arena that is filled on the thread that reads and emptied by whoever
+//! runs callbacks.
+//!
+//! Topics and payloads are appended to one byte buffer and events to one list, so that a message costs no allocation;
+//! a consumer swaps the whole arena for an empty one ([`Events::swap`]) and walks it without a lock.
+
+use crate::codec::{PacketId, Qos};
+
+/// Names a call whose caller wants to hear of its own result; [`Token::NONE`] when nobody does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Token(pub u32);
+
+impl Token {
+    /// Nobody waits for this one.
+    pub const NONE: Token = Token(0);
+
+    /// Whether somebody waits.
+    pub const fn is_some(self) -> bool {
+        self.0 != 0
+    }
+}
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// The broker accepted the connection.
+    Connected {
+        /// It kept the session of before.
+        session_present: bool,
+    },
+    /// An attempt did not lead to a connection, and is not retried (pushed by `client`).
+    ConnectFailed {
+        /// MQTT's return codes 1..5, or `client`'s own negative ones.
+        reason: i8,
+        /// For people.
+        detail: &'a str,
+    },
+    /// An accepted connection ended (pushed by `client`).
+    Offline,
+    /// The next dial waits for credentials (pushed by `client`).
+    CredentialsWanted,
+    /// A PUBLISH arrived.
+    Message {
+        /// Its topic: UTF-8, as the codec has checked (bytes, so that nobody checks it again).
+        topic: &'a [u8],
+        /// Its payload.
+        payload: &'a [u8],
+        /// Its QoS.
+        qos: Qos,
+        /// It had been retained.
+        retain: bool,
+        /// It may be a repetition.
+        dup: bool,
+    },
+    /// A PUBLISH arrived that is larger than the limit.
+    Overflow {
+        /// Its topic, UTF-8.
+        topic: &'a [u8],
+        /// The part of its payload below the limit.
+        payload: &'a [u8],
+    },
+    /// A publish is done: QoS 0 taken by the system (`id` is none), QoS 1 PUBACK, QoS 2 PUBCOMP.
+    Published {
+        /// The id it had.
+        id: Option<PacketId>,
+        /// Of the call.
+        token: Token,
+    },
+    /// SUBACK arrived.
+    Subscribed {
+        /// Of the call.
+        token: Token,
+        /// The filters, with what was granted (none: refused), in the order of the call.
+        granted: Granted<'a>,
+    },
+    /// UNSUBACK arrived.
+    Unsubscribed {
+        /// Of the call.
+        token: Token,
+    },
+    /// The call of this token can no longer be answered.
+    Dropped {
+        /// Of the call.
+        token: Token,
+    },
+    /// A queue that refused a publish is half empty again.
+    Drained,
+}
+
+/// The outcome of a SUBSCRIBE: an iterator over filters and granted QoS (none: refused).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Granted<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> Iterator for Granted<'a> {
+    type Item = (&'a str, Option<Qos>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (&[code, high, low], rest) = self.bytes.split_first_chunk()?;
+        let (filter, rest) = rest.split_at(usize::from(u16::from_be_bytes([high, low])));
+        self.bytes = rest;
+        Some((std::str::from_utf8(filter).expect("written from a str by push_subscribed"), Qos::new(code)))
+    }
+}
+
+/// An ordered batch of events.
+#[derive(Debug, Default)]
+pub struct Events {
+    /// Read position in `records`: everything before it has been taken.
+    next: usize,
+    records: Vec<Record>,
+    /// What the records refer to.
+    bytes: Vec<u8>,
+}
+
+/// Bookkeeping that a record costs beside its bytes, for [`Events::weight`].
+const RECORD: usize = size_of::<Record>();
+
+/// The fixed-size part of an event. `at` is an offset into the arena's bytes; a topic of `topic` bytes stands there and
+/// `len` bytes of payload follow it.
+#[derive(Clone, Copy, Debug)]
+enum Record {
+    Connected {
+        session_present: bool,
+    },
+    ConnectFailed {
+        reason: i8,
+        at: u32,
+        len: u32,
+    },
+    Offline,
+    CredentialsWanted,
+    Message {
+        at: u32,
+        topic: u16,
+        qos: Qos,
+        retain: bool,
+        dup: bool,
+        overflow: bool,
+        len: u32,
+    },
+    /// `count` QoS 0 publishes without a token, done one after the other.
+    Written {
+        count: u32,
+    },
+    Published {
+        id: Option<PacketId>,
+        token: Token,
+    },
+    Subscribed {
+        token: Token,
+        at: u32,
+        len: u32,
+    },
+    Unsubscribed {
+        token: Token,
+    },
+    Dropped {
+        token: Token,
+    },
+    Drained,
+}
+
+impl Events {
+    /// An empty batch.
+    pub const fn new() -> Events {
+        Events { next: 0, records: Vec::new(), bytes: Vec::new() }
+    }
+
+    /// Whether everything has been taken.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.next == self.records.len()
+    }
+
+    /// How many bytes of memory are in use, bookkeeping included: what back-pressure measures.
+    #[inline]
+    pub fn weight(&self) -> usize {
+        self.bytes.len() + self.records.len() * RECORD
+    }
+
+    /// Exchanges `self` and `other`; `other` must have been emptied, and is cleared for new events.
+    pub fn swap(&mut self, other: &mut Events) {
+        debug_assert!(other.is_empty(), "events would be lost");
+        other.clear();
+        std::mem::swap(self, other);
+    }
+
+    /// Forgets everything; keeps its memory only while that is small.
+    pub fn clear(&mut self) {
+        /// More than this is given back, so that an idle client is small.
+        const KEEP: usize = 1 << 20;
+        self.next = 0;
+        self.records.clear();
+        self.bytes.clear();
+        if self.bytes.capacity() > KEEP {
+            self.bytes = Vec::new();
+        }
+        if self.records.capacity() * RECORD > KEEP {
+            self.records = Vec::new();
+        }
+    }
+
+    /// Gives all memory back: for a client that has gone quiet.
+    pub fn shrink(&mut self) {
+        if self.is_empty() {
+            *self = Events::new();
+        }
+    }
+
+    /// Takes the oldest event.
+    #[inline]
+    pub fn pop(&mut self) -> Option<Event<'_>> {
+        let record = self.records.get_mut(self.next)?;
+        if let Record::Written { count } = record {
+            if *count > 1 {
+                *count -= 1;
+            } else {
+                self.next += 1;
+            }
+            return Some(Event::Published { id: None, token: Token::NONE });
+        }
+        self.next += 1;
+        let slice = |at: u32, len: u32| &self.bytes[at as usize..][..len as usize];
+        Some(match *record {
+            Record::Connected { session_present } => Event::Connected { session_present },
+            Record::ConnectFailed { reason, at, len } => {
+                Event::ConnectFailed { reason, detail: text(slice(at, len)) }
+            }
+            Record::Offline => Event::Offline,
+            Record::CredentialsWanted => Event::CredentialsWanted,
+            Record::Message { at, topic, qos, retain, dup, overflow, len } => {
+                let (topic, payload) = slice(at, u32::from(topic) + len).split_at(usize::from(topic));
+                if overflow {
+                    Event::Overflow { topic, payload }
+                } else {
+                    Event::Message { topic, payload, qos, retain, dup }
+                }
+            }
+            Record::Written { .. } => unreachable!("taken above"),
+            Record::Published { id, token } => Event::Published { id, token },
+            Record::Subscribed { token, at, len } => {
+                Event::Subscribed { token, granted: Granted { bytes: slice(at, len) } }
+            }
+            Record::Unsubscribed { token } => Event::Unsubscribed { token },
+            Record::Dropped { token } => Event::Dropped { token },
+            Record::Drained => Event::Drained,
+        })
+    }
+
+    /// Appends an event.
+    #[inline]
+    pub fn push(&mut self, event: Event<'_>) {
+        let record = match event {
+            Event::Message { topic, payload, qos, retain, dup } => {
+                self.message(topic, payload, qos, retain, dup, false)
+            }
+            Event::Overflow { topic, payload } => {
+                self.message(topic, payload, Qos::AtMostOnce, false, false, true)
+            }
+            Event::Published { id: None, token: Token::NONE } => {
+                if let Some(Record::Written { count }) = self.records[self.next..].last_mut() {
+                    *count += 1;
+                    return;
+                }
+                Record::Written { count: 1 }
+            }
+            Event::Published { id, token } => Record::Published { id, token },
+            Event::Connected { session_present } => Record::Connected { session_present },
+            Event::ConnectFailed { reason, detail } => {
+                let at = self.append(detail.as_bytes());
+                Record::ConnectFailed { reason, at, len: detail.len() as u32 }
+            }
+            Event::Offline => Record::Offline,
+            Event::CredentialsWanted => Record::CredentialsWanted,
+            Event::Subscribed { token, granted } => {
+                let at = self.append(granted.bytes);
+                Record::Subscribed { token, at, len: granted.bytes.len() as u32 }
+            }
+            Event::Unsubscribed { token } => Record::Unsubscribed { token },
+            Event::Dropped { token } => Record::Dropped { token },
+            Event::Drained => Record::Drained,
+        };
+        self.records.push(record);
+    }
+
+    /// Appends the outcome of a SUBSCRIBE.
+    pub fn push_subscribed<'a>(
+        &mut self,
+        token: Token,
+        granted: impl Iterator<Item = (&'a str, Option<Qos>)>,
+    ) {
+        let at = self.bytes.len() as u32;
+        for (filter, qos) in granted {
+            // 0x80, SUBACK's failure code, is no QoS
+            self.bytes.push(qos.map_or(0x80, |qos| qos as u8));
+            self.bytes.extend_from_slice(&(filter.len() as u16).to_be_bytes());
+            self.bytes.extend_from_slice(filter.as_bytes());
+        }
+        self.records.push(Record::Subscribed { token, at, len: self.bytes.len() as u32 - at });
+    }
+
+    /// Drops every event for which `keep` is false. Meant for the rare moments when an attempt is replaced.
+    pub fn retain(&mut self, mut keep: impl FnMut(&Event<'_>) -> bool) {
+        let mut old = std::mem::take(self);
+        while let Some(event) = old.pop() {
+            if keep(&event) {
+                self.push(event);
+            }
+        }
+    }
+
+    #[inline]
+    fn message(
+        &mut self,
+        topic: &[u8],
+        payload: &[u8],
+        qos: Qos,
+        retain: bool,
+        dup: bool,
+        overflow: bool,
+    ) -> Record {
+        let at = self.append(topic);
+        self.append(payload);
+        Record::Message {
+            at,
+            topic: topic.len() as u16,
+            qos,
+            retain,
+            dup,
+            overflow,
+            len: payload.len() as u32,
+        }
+    }
+
+    /// Appends bytes to the arena. Back-pressure keeps it far below the 4 GiB that an offset can name: it stops the
+    /// reader long before, and one more packet is at most 256 MiB.
+    #[inline]
+    fn append(&mut self, bytes: &[u8]) -> u32 {
+        let at = self.bytes.len();
+        debug_assert!(at + bytes.len() <= u32::MAX as usize);
+        self.bytes.extend_from_slice(bytes);
+        at as u32
+    }
+}
+
+/// What was written from a `str` and is read back.
+#[inline]
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("written from a str by push")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_come_out_as_they_went_in_and_in_order() {
+        let mut events = Events::new();
+        events.push(Event::Connected { session_present: true });
+        events.push(Event::Message {
+            topic: b"a/b",
+            payload: b"x\0y",
+            qos: Qos::ExactlyOnce,
+            retain: true,
+            dup: false,
+        });
+        events.push(Event::Overflow { topic: b"big", payload: b"part" });
+        events.push_subscribed(Token(7), [("a/+", Some(Qos::AtLeastOnce)), ("no", None)].into_iter());
+        events.push(Event::ConnectFailed { reason: -4, detail: "why" });
+
+        assert_eq!(events.pop(), Some(Event::Connected { session_present: true }));
+        let message = Event::Message {
+            topic: b"a/b",
+            payload: b"x\0y",
+            qos: Qos::ExactlyOnce,
+            retain: true,
+            dup: false,
+        };
+        assert_eq!(events.pop(), Some(message));
+        assert_eq!(events.pop(), Some(Event::Overflow { topic: b"big", payload: b"part" }));
+        let Some(Event::Subscribed { token: Token(7), granted }) = events.pop() else { panic!("no suback") };
+        assert_eq!(granted.collect::<Vec<_>>(), [("a/+", Some(Qos::AtLeastOnce)), ("no", None)]);
+        assert_eq!(events.pop(), Some(Event::ConnectFailed { reason: -4, detail: "why" }));
+        assert_eq!(events.pop(), None);
+    }
+
+    #[test]
+    fn qos_0_completions_without_a_token_are_counted_not_listed() {
+        let mut events = Events::new();
+        for _ in 0..3 {
+            events.push(Event::Published { id: None, token: Token::NONE });
+        }
+        events.push(Event::Published { id: None, token: Token(1) });
+        assert_eq!(events.records.len(), 2);
+        for token in [0, 0, 0, 1] {
+            assert_eq!(events.pop(), Some(Event::Published { id: None, token: Token(token) }));
+        }
+        assert!(events.is_empty());
+    }
+
+    #[test]
+    fn retain_keeps_the_order_of_what_it_keeps() {
+        let mut events = Events::new();
+        events.push(Event::Connected { session_present: false });
+        events.push(Event::Drained);
+        events.push(Event::Offline);
+        events.retain(|event| !matches!(event, Event::Drained));
+        assert_eq!(events.pop(), Some(Event::Connected { session_present: false }));
+        assert_eq!(events.pop(), Some(Event::Offline));
+        assert_eq!(events.pop(), None);
+    }
+}
