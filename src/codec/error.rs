@@ -88,7 +88,9 @@ impl fmt::Display for Error {
             Error::Length(kind, length) => {
                 write!(f, "{kind} with a Remaining Length of {length} [2.2.3] [{}]", chapter(kind))
             }
-            Error::Direction(kind) => write!(f, "{kind} is not for this side to receive [2.2.1] [MQTT-4.8.0-1]"),
+            Error::Direction(kind) => {
+                write!(f, "{kind} is not for this side to receive [2.2.1] [MQTT-4.8.0-1]")
+            }
             Error::Short(kind) => write!(f, "{kind} ends within a field [{}]", chapter(kind)),
             Error::Trailing(kind) => write!(f, "{kind} goes on after its last field [{}]", chapter(kind)),
             Error::Utf8(kind) => write!(f, "string in {kind} is not UTF-8 [MQTT-1.5.3-1]"),
@@ -116,7 +118,9 @@ impl fmt::Display for Error {
             Error::SessionPresent(code) => {
                 write!(f, "CONNACK with return code {code} and a session present [MQTT-3.2.2-4]")
             }
-            Error::SubackCode(code) => write!(f, "SUBACK with the reserved return code {code:#04x} [MQTT-3.9.3-2]"),
+            Error::SubackCode(code) => {
+                write!(f, "SUBACK with the reserved return code {code:#04x} [MQTT-3.9.3-2]")
+            }
             Error::NoCodes => write!(f, "SUBACK without a return code [MQTT-3.9.3-1]"),
             Error::NoFilters(Kind::Unsubscribe) => write!(f, "UNSUBSCRIBE without a filter [MQTT-3.10.3-2]"),
             Error::NoFilters(kind) => write!(f, "{kind} without a filter [MQTT-3.8.3-3]"),

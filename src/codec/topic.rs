@@ -72,7 +72,11 @@ pub fn check_filter(filter: &str) -> Result<(), TopicError> {
     let levels = match filter.strip_prefix(SHARE) {
         None => filter,
         Some(rest) => match rest.split_once('/') {
-            Some((group, filter)) if !group.is_empty() && !group.contains(['+', '#']) && !filter.is_empty() => filter,
+            Some((group, filter))
+                if !group.is_empty() && !group.contains(['+', '#']) && !filter.is_empty() =>
+            {
+                filter
+            }
             _ => return Err(TopicError::Share),
         },
     };

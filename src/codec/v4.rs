@@ -5,7 +5,8 @@
 use super::error::Error;
 use super::frame::{self, Frame};
 use super::packet::{
-    Connack, Connect, ConnectCode, Delivery, Kind, MAX_REMAINING, Packet, PacketId, Publish, Qos, Version, Will,
+    Connack, Connect, ConnectCode, Delivery, Kind, MAX_REMAINING, Packet, PacketId, Publish, Qos, Version,
+    Will,
 };
 use super::topic;
 use super::wire::{Reader, put_binary, put_header, put_u16, remaining_length, remaining_length_size};
@@ -23,8 +24,7 @@ pub fn decode<'a>(frame: &Frame<'a>) -> Result<Packet<'a>, Error> {
 #[inline]
 fn decode_publish(header: u8, body: &[u8]) -> Result<Publish<'_>, Error> {
     let mut body = Reader::new(Kind::Publish, body);
-    let topic =
-        topic::decode_name(body.binary()?).map_err(|error| Error::Topic(Kind::Publish, error))?;
+    let topic = topic::decode_name(body.binary()?).map_err(|error| Error::Topic(Kind::Publish, error))?;
     let delivery = match header & 0b0110 {
         0b0000 => Delivery::AtMostOnce,
         0b0010 => Delivery::AtLeastOnce(body.id()?),
@@ -99,7 +99,8 @@ fn decode_connect<'a>(body: &mut Reader<'a>) -> Result<Connect<'a>, Error> {
             None
         } else {
             Some(Will {
-                topic: topic::decode_name(body.binary()?).map_err(|error| Error::Topic(Kind::Connect, error))?,
+                topic: topic::decode_name(body.binary()?)
+                    .map_err(|error| Error::Topic(Kind::Connect, error))?,
                 message: body.binary()?,
                 qos: will_qos,
                 retain: flags & WILL_RETAIN != 0,
@@ -208,8 +209,8 @@ impl<'a> SubackCodes<'a> {
         if body.is_empty() {
             return Err(Error::NoCodes);
         }
-        match codes.body.iter().find(|code| !matches!(code, 0..=2 | &REFUSED)) {
-            Some(&code) => Err(Error::SubackCode(code)),
+        match codes.body.iter().copied().find(|code| !matches!(*code, 0..=2 | REFUSED)) {
+            Some(code) => Err(Error::SubackCode(code)),
             None => Ok(codes),
         }
     }
@@ -377,7 +378,10 @@ pub fn connect(out: &mut Vec<u8>, connect: &Connect<'_>) {
 /// Appends a CONNACK.
 pub fn connack(out: &mut Vec<u8>, connack: &Connack) {
     let Connack { session_present, code } = *connack;
-    debug_assert!(!session_present || code == ConnectCode::Accepted, "a refusal has no session [MQTT-3.2.2-4]");
+    debug_assert!(
+        !session_present || code == ConnectCode::Accepted,
+        "a refusal has no session [MQTT-3.2.2-4]"
+    );
     out.extend_from_slice(&[(Kind::Connack as u8) << 4, 2, u8::from(session_present), code as u8]);
 }
 
