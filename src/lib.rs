@@ -1,3 +1,4 @@
 //! The NodeMCU `mqtt` module for Lua on PCs, gateways and servers.
 
 pub mod codec;
+pub mod session;

@@ -43,6 +43,12 @@ pub struct Deframer {
     accepts: u16,
 }
 
+impl Default for Deframer {
+    fn default() -> Deframer {
+        Deframer::new(None)
+    }
+}
+
 impl Deframer {
     /// For packets of both directions. A PUBLISH larger than `limit` bytes (fixed header included) is truncated.
     pub const fn new(limit: Option<usize>) -> Deframer {

@@ -34,8 +34,8 @@ pub enum Error {
     Refused(ConnectCode),
     /// Another packet than CONNACK came first \[MQTT-3.2.0-1\].
     NotConnack,
-    /// A packet that a broker never sends, or a second CONNACK.
-    Unexpected(&'static str),
+    /// CONNACK came again \[MQTT-3.2.0-1\].
+    SecondConnack,
     /// SUBACK has another number of codes than the SUBSCRIBE had filters \[MQTT-3.9.3-1\].
     SubackCount {
         /// Filters asked for.
@@ -60,7 +60,7 @@ impl fmt::Display for Error {
                 ConnectCode::NotAuthorized => "the broker does not authorize this client",
             }),
             Error::NotConnack => f.write_str("the first packet was no CONNACK [MQTT-3.2.0-1]"),
-            Error::Unexpected(packet) => write!(f, "unexpected {packet} [MQTT-4.8.0-1]"),
+            Error::SecondConnack => f.write_str("a second CONNACK [MQTT-3.2.0-1]"),
             Error::SubackCount { asked, got } => {
                 write!(f, "SUBACK with {got} codes for {asked} filters [MQTT-3.9.3-1]")
             }

@@ -34,7 +34,7 @@ pub use timer::Timer;
 pub use trace::TARGET as TRACE_TARGET;
 
 use crate::codec::{
-    Connack, Connect, ConnectCode, Deframer, Delivery, Frame, Packet, PacketId, Publish, Qos, SubackCodes, v4,
+    Connack, Connect, ConnectCode, Deframer, Delivery, Frame, Packet, PacketId, Publish, Qos, v4::{self, SubackCodes},
 };
 use ids::{IdMap, Ids};
 use outbox::{Outbox, State as EntryState};
@@ -160,7 +160,7 @@ impl Session {
     pub fn new(config: Config) -> Session {
         Session {
             state: State::Disconnected,
-            deframer: Deframer::new(config.limits.max_packet),
+            deframer: Deframer::from_broker(config.limits.max_packet),
             tx: Transmit::default(),
             outbox: Outbox::new(),
             ids: Ids::new(),
@@ -512,12 +512,12 @@ impl Session {
             Packet::Suback { id, codes } => self.handle_suback(id, codes)?,
             Packet::Unsuback(id) => self.handle_unsuback(id),
             Packet::Pingresp => {}
-            Packet::Connack(_) => return Err(Error::Unexpected("second CONNACK")),
-            Packet::Connect(_) => return Err(Error::Unexpected("CONNECT")),
-            Packet::Subscribe { .. } => return Err(Error::Unexpected("SUBSCRIBE")),
-            Packet::Unsubscribe { .. } => return Err(Error::Unexpected("UNSUBSCRIBE")),
-            Packet::Pingreq => return Err(Error::Unexpected("PINGREQ")),
-            Packet::Disconnect => return Err(Error::Unexpected("DISCONNECT")),
+            Packet::Connack(_) => return Err(Error::SecondConnack),
+            Packet::Connect(_)
+            | Packet::Subscribe { .. }
+            | Packet::Unsubscribe { .. }
+            | Packet::Pingreq
+            | Packet::Disconnect => unreachable!("the deframer refuses what only clients send"),
         }
         Ok(())
     }
