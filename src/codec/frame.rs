@@ -56,7 +56,7 @@ impl Deframer {
             Some(limit) => limit,
             None => usize::MAX,
         };
-        Deframer { partial: Vec::new(), head: None, dropped: 0, done: false, limit, accepts: 0x7FFE }
+        Deframer { partial: Vec::new(), head: None, dropped: 0, done: false, limit, accepts: ANY }
     }
 
     /// For a client: as [`Deframer::new`], and a packet that only clients send is an error at its header.
@@ -86,15 +86,22 @@ impl Deframer {
     /// to come.
     #[inline]
     pub fn next<'a, 'i: 'a>(&'a mut self, input: &mut &'i [u8]) -> Result<Option<Frame<'a>>, Error> {
+        if self.done {
+            self.reset();
+        }
         if self.partial.is_empty()
             && let Some(head) = Head::read(input, self.accepts)?
             && let Some((packet, rest)) = input.split_at_checked(head.size)
         {
-            let kept = head.kept(self.limit, packet);
             *input = rest;
-            return Ok(Some(head.frame(self.limit, &packet[..kept])));
+            return Ok(Some(head.frame(self.limit, &packet[..head.kept(self.limit, packet)])));
         }
-        self.gather(input)
+        // The frame is put together here: one returned through memory would slow down the path above.
+        if !self.gather(input)? {
+            return Ok(None);
+        }
+        let head = self.head.expect("a packet that has arrived whole has a header");
+        Ok(Some(head.frame(self.limit, &self.partial)))
     }
 
     /// Whether a packet has arrived in part.
@@ -103,6 +110,7 @@ impl Deframer {
     }
 
     /// Forgets a packet that has arrived in part: for the next connection.
+    #[inline(never)]
     pub fn reset(&mut self) {
         /// More than this is given back, so that one large packet does not stay in memory for ever.
         const KEEP: usize = 4096;
@@ -115,18 +123,14 @@ impl Deframer {
         self.done = false;
     }
 
-    /// [`Deframer::next`] for a packet that does not lie whole in `input`.
+    /// Moves what belongs to one packet from `input` to `partial`; tells whether that is whole now.
     #[inline(never)]
-    fn gather<'a, 'i: 'a>(&'a mut self, input: &mut &'i [u8]) -> Result<Option<Frame<'a>>, Error> {
-        if self.done {
-            self.reset();
-            return self.next(input);
-        }
+    fn gather(&mut self, input: &mut &[u8]) -> Result<bool, Error> {
         let head = loop {
             if let Some(head) = self.head {
                 break head;
             }
-            let Some(byte) = input.split_off_first() else { return Ok(None) };
+            let Some(byte) = input.split_off_first() else { return Ok(false) };
             self.partial.push(*byte);
             self.head = Head::read(&self.partial, self.accepts)?;
         };
@@ -139,17 +143,17 @@ impl Deframer {
             let arrived = input.split_off(..missing.min(input.len())).expect("no more than there is");
             self.partial.extend_from_slice(arrived);
             if arrived.len() < missing {
-                return Ok(None);
+                return Ok(false);
             }
         }
         let unwanted = head.size - self.partial.len() - self.dropped;
         let arrived = input.split_off(..unwanted.min(input.len())).expect("no more than there is");
         self.dropped += arrived.len();
         if arrived.len() < unwanted {
-            return Ok(None);
+            return Ok(false);
         }
         self.done = true;
-        Ok(Some(head.frame(self.limit, &self.partial)))
+        Ok(true)
     }
 }
 
@@ -169,13 +173,11 @@ impl Head {
     #[inline]
     fn read(bytes: &[u8], accepts: u16) -> Result<Option<Head>, Error> {
         let Some((&first, rest)) = bytes.split_first() else { return Ok(None) };
-        let publish = first >> 4 == Kind::Publish as u8;
-        if !publish || PUBLISH_FLAGS >> (first & 0x0F) & 1 == 0 {
-            check_first(first, accepts)?;
-        }
+        let publish = first >> 4 == Kind::Publish as u8 && PUBLISH_FLAGS >> (first & 0x0F) & 1 == 1;
+        let kind = if publish { Kind::Publish } else { check_first(first, accepts)? };
         let Some((remaining, len)) = remaining_length(rest)? else { return Ok(None) };
-        if !publish {
-            check_length(first, remaining)?;
+        if kind != Kind::Publish {
+            check_length(kind, remaining)?;
         }
         Ok(Some(Head { first, len: 1 + len, size: 1 + len + remaining }))
     }
@@ -215,9 +217,9 @@ impl Head {
     }
 }
 
-/// Checks what is in the first byte of a packet: may this type come, and are its flags right?
+/// Checks the first byte of a packet: may this type come, and are its flags right?
 #[inline(never)]
-fn check_first(first: u8, accepts: u16) -> Result<(), Error> {
+fn check_first(first: u8, accepts: u16) -> Result<Kind, Error> {
     let kind = Kind::of(first).ok_or(Error::ReservedType(first >> 4))?;
     if accepts >> kind as u8 & 1 == 0 {
         return Err(Error::Direction(kind));
@@ -226,17 +228,17 @@ fn check_first(first: u8, accepts: u16) -> Result<(), Error> {
     match kind {
         Kind::Publish if flags & 0b0110 == 0b0110 => Err(Error::PublishQos),
         Kind::Publish if flags & 0b1110 == 0b1000 => Err(Error::DupAtQos0),
-        Kind::Publish => Ok(()),
-        Kind::Pubrel | Kind::Subscribe | Kind::Unsubscribe if flags == 0b0010 => Ok(()),
+        Kind::Publish => Ok(kind),
+        Kind::Pubrel | Kind::Subscribe | Kind::Unsubscribe if flags == 0b0010 => Ok(kind),
         Kind::Pubrel | Kind::Subscribe | Kind::Unsubscribe => Err(Error::Flags(kind, flags)),
-        _ if flags == 0 => Ok(()),
+        _ if flags == 0 => Ok(kind),
         _ => Err(Error::Flags(kind, flags)),
     }
 }
 
-/// Checks the Remaining Length of a packet whose first byte is legal.
-fn check_length(first: u8, remaining: usize) -> Result<(), Error> {
-    let Some(kind) = Kind::of(first) else { return Err(Error::ReservedType(first >> 4)) };
+/// Checks the Remaining Length that a packet has.
+#[inline(never)]
+fn check_length(kind: Kind, remaining: usize) -> Result<(), Error> {
     let possible = match kind {
         Kind::Connack | Kind::Puback | Kind::Pubrec | Kind::Pubrel | Kind::Pubcomp | Kind::Unsuback => 2..=2,
         Kind::Pingreq | Kind::Pingresp | Kind::Disconnect => 0..=0,
@@ -247,11 +249,15 @@ fn check_length(first: u8, remaining: usize) -> Result<(), Error> {
     if possible.contains(&remaining) { Ok(()) } else { Err(Error::Length(kind, remaining as u32)) }
 }
 
-/// Checks both, for frames that were made by hand.
-pub(super) fn check(header: u8, remaining: usize) -> Result<(), Error> {
-    check_first(header, 0x7FFE)?;
-    check_length(header, remaining)
+/// Checks both, of a frame that may have been made by hand.
+pub(super) fn check(header: u8, remaining: usize) -> Result<Kind, Error> {
+    let kind = check_first(header, ANY)?;
+    check_length(kind, remaining)?;
+    Ok(kind)
 }
+
+/// Every packet type but the reserved ones, 0 and 15.
+const ANY: u16 = 0x7FFE;
 
 /// PUBLISH and its answers: what both sides may send.
 const ACKS: u16 = 1 << Kind::Publish as u16

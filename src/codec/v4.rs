@@ -17,7 +17,7 @@ pub fn decode<'a>(frame: &Frame<'a>) -> Result<Packet<'a>, Error> {
     if frame.header >> 4 == Kind::Publish as u8 {
         decode_publish(frame.header, frame.body).map(Packet::Publish)
     } else {
-        decode_other(frame)
+        decode_other(frame.header, frame.body)
     }
 }
 
@@ -42,14 +42,13 @@ fn decode_publish(header: u8, body: &[u8]) -> Result<Publish<'_>, Error> {
 
 /// Everything but PUBLISH.
 #[inline(never)]
-fn decode_other<'a>(frame: &Frame<'a>) -> Result<Packet<'a>, Error> {
-    frame::check(frame.header, frame.body.len())?;
-    let kind = Kind::of(frame.header).ok_or(Error::ReservedType(frame.header >> 4))?;
-    let mut body = Reader::new(kind, frame.body);
+fn decode_other(header: u8, body: &[u8]) -> Result<Packet<'_>, Error> {
+    let kind = frame::check(header, body.len())?;
+    let mut body = Reader::new(kind, body);
     let packet = match kind {
         Kind::Connect => Packet::Connect(decode_connect(&mut body)?),
         Kind::Connack => Packet::Connack(decode_connack(&mut body)?),
-        Kind::Publish => Packet::Publish(decode_publish(frame.header, frame.body)?),
+        Kind::Publish => return decode_publish(header, body.rest()).map(Packet::Publish),
         Kind::Puback => Packet::Puback(body.id()?),
         Kind::Pubrec => Packet::Pubrec(body.id()?),
         Kind::Pubrel => Packet::Pubrel(body.id()?),
@@ -62,9 +61,7 @@ fn decode_other<'a>(frame: &Frame<'a>) -> Result<Packet<'a>, Error> {
         Kind::Pingresp => Packet::Pingresp,
         Kind::Disconnect => Packet::Disconnect,
     };
-    if kind != Kind::Publish {
-        body.finish()?;
-    }
+    body.finish()?;
     Ok(packet)
 }
 
