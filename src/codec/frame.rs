@@ -173,11 +173,13 @@ impl Head {
     #[inline]
     fn read(bytes: &[u8], accepts: u16) -> Result<Option<Head>, Error> {
         let Some((&first, rest)) = bytes.split_first() else { return Ok(None) };
-        let publish = first >> 4 == Kind::Publish as u8 && PUBLISH_FLAGS >> (first & 0x0F) & 1 == 1;
-        let kind = if publish { Kind::Publish } else { check_first(first, accepts)? };
+        let rule = &RULES[usize::from(first >> 4)];
+        if rule.flags >> (first & 0x0F) & accepts >> (first >> 4) & 1 == 0 {
+            return Err(first_error(first, accepts));
+        }
         let Some((remaining, len)) = remaining_length(rest)? else { return Ok(None) };
-        if kind != Kind::Publish {
-            check_length(kind, remaining)?;
+        if remaining < rule.min || remaining > rule.max {
+            return Err(length_error(first, remaining));
         }
         Ok(Some(Head { first, len: 1 + len, size: 1 + len + remaining }))
     }
@@ -217,43 +219,79 @@ impl Head {
     }
 }
 
-/// Checks the first byte of a packet: may this type come, and are its flags right?
-#[inline(never)]
-fn check_first(first: u8, accepts: u16) -> Result<Kind, Error> {
-    let kind = Kind::of(first).ok_or(Error::ReservedType(first >> 4))?;
-    if accepts >> kind as u8 & 1 == 0 {
-        return Err(Error::Direction(kind));
+/// What the fixed header of a packet type may be.
+struct Rule {
+    /// Bit n: the flags may be n.
+    flags: u16,
+    /// The smallest Remaining Length.
+    min: usize,
+    /// The largest Remaining Length.
+    max: usize,
+}
+
+/// Indexed by packet type.
+const RULES: [Rule; 16] = {
+    const fn rule(flags: u16, min: usize, max: usize) -> Rule {
+        Rule { flags, min, max }
     }
+    /// Flags that have to be 0000, and 0010.
+    const ZERO: u16 = 1 << 0b0000;
+    const TWO: u16 = 1 << 0b0010;
+    /// Not QoS 3, and not DUP at QoS 0.
+    const PUBLISH: u16 = 0b0011_1100_0011_1111;
+    [
+        rule(0, 0, 0),
+        rule(ZERO, 0, MAX_CONNECT),
+        rule(ZERO, 2, 2), // CONNACK
+        rule(PUBLISH, 0, MAX_REMAINING),
+        rule(ZERO, 2, 2),            // PUBACK
+        rule(ZERO, 2, 2),            // PUBREC
+        rule(TWO, 2, 2),             // PUBREL
+        rule(ZERO, 2, 2),            // PUBCOMP
+        rule(TWO, 0, MAX_REMAINING), // SUBSCRIBE
+        rule(ZERO, 0, MAX_SUBACK),
+        rule(TWO, 0, MAX_REMAINING), // UNSUBSCRIBE
+        rule(ZERO, 2, 2),            // UNSUBACK
+        rule(ZERO, 0, 0),            // PINGREQ
+        rule(ZERO, 0, 0),            // PINGRESP
+        rule(ZERO, 0, 0),            // DISCONNECT
+        rule(0, 0, 0),
+    ]
+};
+
+/// Says what is wrong with the first byte of a packet.
+#[cold]
+fn first_error(first: u8, accepts: u16) -> Error {
     let flags = first & 0x0F;
-    match kind {
-        Kind::Publish if flags & 0b0110 == 0b0110 => Err(Error::PublishQos),
-        Kind::Publish if flags & 0b1110 == 0b1000 => Err(Error::DupAtQos0),
-        Kind::Publish => Ok(kind),
-        Kind::Pubrel | Kind::Subscribe | Kind::Unsubscribe if flags == 0b0010 => Ok(kind),
-        Kind::Pubrel | Kind::Subscribe | Kind::Unsubscribe => Err(Error::Flags(kind, flags)),
-        _ if flags == 0 => Ok(kind),
-        _ => Err(Error::Flags(kind, flags)),
+    match Kind::of(first) {
+        None => Error::ReservedType(first >> 4),
+        Some(kind) if accepts >> kind as u8 & 1 == 0 => Error::Direction(kind),
+        Some(Kind::Publish) if flags & 0b0110 == 0b0110 => Error::PublishQos,
+        Some(Kind::Publish) => Error::DupAtQos0,
+        Some(kind) => Error::Flags(kind, flags),
     }
 }
 
-/// Checks the Remaining Length that a packet has.
-#[inline(never)]
-fn check_length(kind: Kind, remaining: usize) -> Result<(), Error> {
-    let possible = match kind {
-        Kind::Connack | Kind::Puback | Kind::Pubrec | Kind::Pubrel | Kind::Pubcomp | Kind::Unsuback => 2..=2,
-        Kind::Pingreq | Kind::Pingresp | Kind::Disconnect => 0..=0,
-        Kind::Connect => 0..=MAX_CONNECT,
-        Kind::Suback => 0..=MAX_SUBACK,
-        Kind::Publish | Kind::Subscribe | Kind::Unsubscribe => 0..=MAX_REMAINING,
-    };
-    if possible.contains(&remaining) { Ok(()) } else { Err(Error::Length(kind, remaining as u32)) }
+/// Says what is wrong with the length of a packet whose first byte is right.
+#[cold]
+fn length_error(first: u8, remaining: usize) -> Error {
+    match Kind::of(first) {
+        None => Error::ReservedType(first >> 4),
+        Some(kind) => Error::Length(kind, remaining as u32),
+    }
 }
 
-/// Checks both, of a frame that may have been made by hand.
+/// Checks the header of a frame that may have been made by hand.
+#[inline]
 pub(super) fn check(header: u8, remaining: usize) -> Result<Kind, Error> {
-    let kind = check_first(header, ANY)?;
-    check_length(kind, remaining)?;
-    Ok(kind)
+    let rule = &RULES[usize::from(header >> 4)];
+    if rule.flags >> (header & 0x0F) & 1 == 0 {
+        return Err(first_error(header, ANY));
+    }
+    if remaining < rule.min || remaining > rule.max {
+        return Err(length_error(header, remaining));
+    }
+    Kind::of(header).ok_or(Error::ReservedType(header >> 4))
 }
 
 /// Every packet type but the reserved ones, 0 and 15.
@@ -265,9 +303,6 @@ const ACKS: u16 = 1 << Kind::Publish as u16
     | 1 << Kind::Pubrec as u16
     | 1 << Kind::Pubrel as u16
     | 1 << Kind::Pubcomp as u16;
-
-/// Bit n: a PUBLISH may have the flags n. Not QoS 3, and not DUP with QoS 0.
-const PUBLISH_FLAGS: u16 = 0b0011_1100_0011_1111;
 
 /// The longest CONNECT: protocol name, level, flags, keep-alive and five fields of 65535 bytes.
 const MAX_CONNECT: usize = 2 + 6 + 1 + 1 + 2 + 5 * (2 + 65_535);

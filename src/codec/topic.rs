@@ -50,10 +50,10 @@ impl<'a> TopicFilter<'a> {
 /// Whether a string is a topic name: 1 to 65535 bytes, without U+0000 and without wildcards.
 #[inline]
 pub fn check_name(name: &str) -> Result<(), TopicError> {
-    if is_plain(name.as_bytes()) && name.len().wrapping_sub(1) < MAX_TOPIC {
+    if is_simple(name.as_bytes()) && name.len().wrapping_sub(1) < MAX_TOPIC {
         Ok(())
     } else {
-        Err(name_error(name.as_bytes()))
+        check_name_fully(name)
     }
 }
 
@@ -117,61 +117,57 @@ pub fn shared(filter: &str) -> Option<(&str, &str)> {
     filter.strip_prefix(SHARE)?.split_once('/')
 }
 
-/// The topic name that stands in a packet: as [`check_name`], but from bytes.
+/// [`check_name`] for the bytes that stand in a packet, which may be no UTF-8 either.
 #[inline]
-pub(super) fn decode_name(bytes: &[u8]) -> Result<&str, TopicError> {
-    match std::str::from_utf8(bytes) {
-        Ok(name) if is_plain(bytes) && !bytes.is_empty() => Ok(name),
-        Ok(_) => Err(name_error(bytes)),
-        Err(_) => Err(TopicError::Utf8),
-    }
-}
-
-/// Whether bytes contain neither 0 nor `+` nor `#`. Those never are a part of a longer UTF-8 sequence, so no decoding is
-/// needed. Eight bytes at a time: topics are checked for every message in both directions.
-#[inline]
-fn is_plain(bytes: &[u8]) -> bool {
-    if let Some(last) = bytes.last_chunk::<8>() {
-        let (words, _) = bytes.as_chunks::<8>();
-        // The last word overlaps the one before it, instead of a loop over what is left.
-        let mut special = specials(*last);
-        for word in words {
-            special |= specials(*word);
-        }
-        return special == 0;
-    }
-    if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
-        let ([a, b, c, d], [e, f, g, h]) = (*first, *last);
-        return specials([a, b, c, d, e, f, g, h]) == 0;
-    }
-    bytes.iter().all(|byte| !matches!(byte, 0 | b'+' | b'#'))
-}
-
-/// Not 0 if one of eight bytes is 0, `+` or `#`.
-#[inline]
-fn specials(word: [u8; 8]) -> u64 {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    // Has its high bit set where a byte is 0 (and perhaps in bytes above such a one).
-    const fn zeros(word: u64) -> u64 {
-        word.wrapping_sub(ONES) & !word & (ONES << 7)
-    }
-    let word = u64::from_le_bytes(word);
-    // `+` is 2B and `#` is 23: alike but for one bit.
-    zeros(word) | zeros((word & !(ONES * 0x08)) ^ (ONES * 0x23))
-}
-
-/// Says what is wrong with a name that is no topic name.
-#[cold]
-fn name_error(name: &[u8]) -> TopicError {
-    if name.is_empty() {
-        TopicError::Empty
-    } else if name.len() > MAX_TOPIC {
-        TopicError::TooLong
-    } else if name.contains(&0) {
-        TopicError::Nul
+pub(super) fn check_name_bytes(name: &[u8]) -> Result<(), TopicError> {
+    if is_simple(name) && name.len().wrapping_sub(1) < MAX_TOPIC {
+        Ok(())
     } else {
-        TopicError::Wildcard
+        check_name_fully(std::str::from_utf8(name).map_err(|_| TopicError::Utf8)?)
     }
+}
+
+/// [`check_name`] for the names that its fast path does not know to be right.
+#[cold]
+fn check_name_fully(name: &str) -> Result<(), TopicError> {
+    if name.is_empty() {
+        Err(TopicError::Empty)
+    } else if name.len() > MAX_TOPIC {
+        Err(TopicError::TooLong)
+    } else if name.contains('\0') {
+        Err(TopicError::Nul)
+    } else if name.contains(['+', '#']) {
+        Err(TopicError::Wildcard)
+    } else {
+        Ok(())
+    }
+}
+
+/// Whether bytes are ASCII without 0, `+` and `#`, as nearly all topic names are. Sixteen bytes at a time, which the
+/// compiler makes vector instructions of: the topic of every message in either direction passes here.
+#[inline]
+fn is_simple(bytes: &[u8]) -> bool {
+    let (blocks, tail) = bytes.as_chunks::<16>();
+    if blocks.iter().any(has_special) {
+        return false;
+    }
+    match (bytes.last_chunk::<16>(), bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
+        // The last chunk overlaps the one before it, instead of a loop over the tail.
+        (Some(last), ..) => tail.is_empty() || !has_special(last),
+        (None, Some(first), Some(last)) => !has_special(first) && !has_special(last),
+        _ => !tail.iter().any(is_special),
+    }
+}
+
+/// [`is_special`] of any byte of a block, without a branch per byte.
+#[inline]
+fn has_special<const N: usize>(block: &[u8; N]) -> bool {
+    block.iter().fold(false, |found, byte| found | is_special(byte))
+}
+
+#[inline]
+fn is_special(byte: &u8) -> bool {
+    !byte.is_ascii() | (*byte == 0) | (*byte == b'+') | (*byte == b'#')
 }
 
 /// How a filter of a shared subscription starts. MQTT 5 defined them; many brokers serve them to 3.1.1 clients too.
