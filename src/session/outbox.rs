@@ -38,7 +38,6 @@ pub(super) enum State {
     Released,
 }
 
-#[derive(Debug)]
 pub(super) struct Entry {
     /// The encoded PUBLISH, DUP 0; empty once released.
     pub(super) packet: Vec<u8>,
@@ -60,7 +59,6 @@ impl Entry {
     }
 }
 
-#[derive(Debug)]
 pub(super) struct Outbox {
     entries: Vec<Entry>,
     free: u32,
@@ -224,9 +222,16 @@ impl Outbox {
         }
     }
 
-    /// The oldest entry of all.
+    /// The oldest entry.
     pub(super) fn first(&self) -> Option<u32> {
         (self.head != NIL).then_some(self.head)
+    }
+
+    /// Gives back memory that holds nothing.
+    pub(super) fn shrink(&mut self) {
+        if self.len == 0 {
+            *self = Outbox::new();
+        }
     }
 
     #[inline]
