@@ -233,20 +233,33 @@ function support.interpreter()
   return rawget(_G, "jit") and "luajit" or "lua" .. _VERSION:match("%d%.%d")
 end
 
--- Runs the source with the arguments; its exit status, and its output with the errors.
-function support.script(source, ...)
+local Script = {}
+Script.__index = Script
+
+-- Starts the source with the arguments, beside this process.
+function support.start(source, ...)
   local path = os.tmpname()
   local file = assert(io.open(path, "w"))
   file:write(source)
   file:close()
   local words = { "timeout 20", support.interpreter(), path }
   for _, argument in ipairs { ... } do words[#words + 1] = ("'%s'"):format(argument) end
-  local pipe = assert(io.popen(table.concat(words, " ") .. " 2>&1 </dev/null; echo \"status $?\""))
-  local output = pipe:read("*a")
-  pipe:close()
-  os.remove(path)
+  local command = table.concat(words, " ") .. " 2>&1 </dev/null; echo \"status $?\""
+  return setmetatable({ path = path, pipe = assert(io.popen(command)) }, Script)
+end
+
+-- Waits for the end of a script; its exit status, and its output with the errors.
+function Script:finish()
+  local output = self.pipe:read("*a")
+  self.pipe:close()
+  os.remove(self.path)
   local text, status = output:match("^(.*)status (%d+)\n$")
   return tonumber(status), text
+end
+
+-- Starts and finishes.
+function support.script(source, ...)
+  return support.start(source, ...):finish()
 end
 
 return support
