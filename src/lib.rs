@@ -2,3 +2,6 @@
 
 pub mod codec;
 pub mod session;
+pub mod client;
+pub mod net;
+pub mod sys;

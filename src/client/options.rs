@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::clock::Clock;
 use crate::codec::{self, Qos, Version};
+use crate::session::Keep;
 
 /// What a client is made with, beside its session's [`Config`](crate::session::Config).
 #[derive(Clone, Debug, Default)]
@@ -51,6 +52,13 @@ pub struct Profile {
     pub server: Server,
     /// As whom.
     pub connect: ConnectOptions,
+}
+
+impl Profile {
+    /// What becomes of unacknowledged messages when nothing reconnects to this server by itself.
+    pub(super) fn keep(&self) -> Keep {
+        if self.connect.clean_session { Keep::Nothing } else { Keep::Session }
+    }
 }
 
 /// The address of a broker.
