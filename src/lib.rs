@@ -1,5 +1,6 @@
 //! The NodeMCU `mqtt` module for Lua on PCs, gateways and servers.
 
+pub mod broker;
 pub mod codec;
 pub mod session;
 pub mod client;

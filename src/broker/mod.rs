@@ -53,6 +53,7 @@ use parking_lot::{Condvar, Mutex};
 use smol::{Async, LocalExecutor, channel, future};
 
 use crate::codec::{Error, Kind, MAX_REMAINING, Qos, topic, v4};
+use crate::sys;
 
 pub use faults::{Cut, Faults, Kinds, OnConnect, SENT, UnknownKind, kind_named};
 pub use received::Received;
@@ -301,6 +302,11 @@ impl Shared {
 
 impl Running {
     fn start(listener: TcpListener, shared: Arc<Shared>) -> io::Result<Running> {
+        // Around all of it: the first use of a socket starts a thread of smol's as well.
+        sys::with_signals_blocked(|| Running::start_thread(listener, shared))
+    }
+
+    fn start_thread(listener: TcpListener, shared: Arc<Shared>) -> io::Result<Running> {
         let listener = Async::new(listener)?;
         let (stop, stopped) = channel::bounded::<()>(1);
         let run = move || {
