@@ -175,3 +175,192 @@ fn specials(word: u64) -> u64 {
 
 /// How a filter of a shared subscription starts. MQTT 5 defined them; many brokers serve them to 3.1.1 clients too.
 const SHARE: &str = "$share/";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every name through each of the two checks, which share a fast path but not its exceptions.
+    fn name(name: &str) -> Result<(), TopicError> {
+        let result = check_name(name);
+        assert_eq!(check_name_bytes(name.as_bytes()), result, "{name:?}");
+        assert_eq!(TopicName::new(name).map(TopicName::as_str), result.map(|()| name));
+        result
+    }
+
+    #[test]
+    fn ordinary_names_are_legal() {
+        for legal in
+            ["a", "/", "//", "a/b", "/a", "a/", " ", "Räume/Küche/溫度/🌡", "$SYS/x", "\u{1}", "a/$share/*?"]
+        {
+            assert_eq!(name(legal), Ok(()), "{legal:?}");
+        }
+    }
+
+    #[test]
+    fn mqtt_4_7_3_1_names_and_filters_have_at_least_one_character() {
+        assert_eq!(name(""), Err(TopicError::Empty));
+        assert_eq!(check_filter(""), Err(TopicError::Empty));
+    }
+
+    #[test]
+    fn mqtt_4_7_3_2_and_mqtt_1_5_3_2_names_and_filters_have_no_u_0000() {
+        for nul in ["\0", "a\0b", "eight ch\0", "\u{e9}\0"] {
+            assert_eq!(name(nul), Err(TopicError::Nul), "{nul:?}");
+            assert_eq!(check_filter(nul), Err(TopicError::Nul), "{nul:?}");
+        }
+    }
+
+    #[test]
+    fn mqtt_4_7_3_3_names_and_filters_have_at_most_65535_bytes() {
+        for character in ["a", "ä"] {
+            let just = character.repeat(65_535 / character.len());
+            assert_eq!((name(&just), check_filter(&just)), (Ok(()), Ok(())));
+            let above = just + "aa";
+            assert_eq!(
+                (name(&above), check_filter(&above)),
+                (Err(TopicError::TooLong), Err(TopicError::TooLong))
+            );
+        }
+    }
+
+    #[test]
+    fn mqtt_4_7_1_1_and_mqtt_3_3_2_2_names_have_no_wildcards() {
+        for wildcard in ["#", "+", "a/#", "a/+/b", "a+b", "a#", "ä/+"] {
+            assert_eq!(name(wildcard), Err(TopicError::Wildcard), "{wildcard:?}");
+        }
+    }
+
+    #[test]
+    fn mqtt_1_5_3_1_names_are_utf_8_without_surrogates() {
+        let broken: [&[u8]; 6] = [
+            b"\xFF\xFE",
+            b"\xED\xA0\x80",     // U+D800, a surrogate
+            b"\xED\xBF\xBF",     // U+DFFF
+            b"\xC0\x80",         // U+0000 in two bytes
+            b"a/b/c/d/\xE2\x82", // cut short
+            b"\xF4\x90\x80\x80", // beyond U+10FFFF
+        ];
+        for broken in broken {
+            assert_eq!(check_name_bytes(broken), Err(TopicError::Utf8), "{broken:02x?}");
+        }
+    }
+
+    #[test]
+    fn every_special_byte_is_found_at_every_place_of_names_of_every_length() {
+        for length in 1..40 {
+            let plain = vec![b'a'; length];
+            assert_eq!(check_name_bytes(&plain), Ok(()));
+            for at in 0..length {
+                for byte in 0..=255 {
+                    let mut bytes = plain.clone();
+                    bytes[at] = byte;
+                    let expected = match byte {
+                        0 => Err(TopicError::Nul),
+                        b'+' | b'#' => Err(TopicError::Wildcard),
+                        0x80.. => Err(TopicError::Utf8),
+                        _ => Ok(()),
+                    };
+                    assert_eq!(check_name_bytes(&bytes), expected, "{byte:02x} at {at} of {length}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn mqtt_4_7_1_2_the_number_sign_stands_alone_in_the_last_level() {
+        for legal in ["#", "a/#", "/#", "+/#", "a/+/#"] {
+            assert_eq!(check_filter(legal), Ok(()), "{legal}");
+        }
+        for illegal in ["a#", "#a", "a/#/b", "#/", "#/#", "a/b#", "##", "a/+#"] {
+            assert_eq!(check_filter(illegal), Err(TopicError::MultiLevel), "{illegal}");
+        }
+    }
+
+    #[test]
+    fn mqtt_4_7_1_3_the_plus_sign_fills_a_whole_level() {
+        for legal in ["+", "/+", "+/", "+/+", "a/+", "+/a", "a/+/b", "+/tennis/#"] {
+            assert_eq!(check_filter(legal), Ok(()), "{legal}");
+        }
+        for illegal in ["a+", "+a", "a+/b", "a/b+", "++", "a/+b/c"] {
+            assert_eq!(check_filter(illegal), Err(TopicError::SingleLevel), "{illegal}");
+        }
+    }
+
+    #[test]
+    fn shared_subscriptions_have_a_group_and_a_filter() {
+        for (legal, group, filter) in
+            [("$share/g/a", "g", "a"), ("$share/g/+/#", "g", "+/#"), ("$share/my group//", "my group", "/")]
+        {
+            let checked = TopicFilter::new(legal).expect(legal);
+            assert_eq!((checked.shared(), checked.as_str()), (Some((group, filter)), legal));
+        }
+        for illegal in
+            ["$share/", "$share/g", "$share/g/", "$share//a", "$share/+/a", "$share/#/a", "$share/g#/a"]
+        {
+            assert_eq!(TopicFilter::new(illegal), Err(TopicError::Share), "{illegal}");
+        }
+        assert_eq!(check_filter("$share/g/a#"), Err(TopicError::MultiLevel));
+        assert_eq!(check_filter("$share/g/a+"), Err(TopicError::SingleLevel));
+        // Ordinary filters that only look alike.
+        assert_eq!((check_filter("$share"), shared("$share")), (Ok(()), None));
+        assert_eq!((check_filter("$shared/g/a"), shared("$shared/g/a")), (Ok(()), None));
+    }
+
+    #[test]
+    fn filters_match_the_names_of_the_standard_s_examples_and_of_common_mistakes() {
+        const TABLE: &[(&str, &[&str], &[&str])] = &[
+            // (filter, names that it matches, names that it does not)
+            ("a", &["a"], &["b", "A", "aa", "a/", "/a", "a/b", "ä"]),
+            ("a/b", &["a/b"], &["a", "a/b/", "a/b/c", "a//b", "a/B"]),
+            ("/", &["/"], &["a", "//", "a/", "/a"]),
+            ("#", &["a", "/", "a/b", "/a", "a/b/c/"], &["$SYS", "$SYS/a", "$"]),
+            (
+                "sport/tennis/player1/#",
+                &[
+                    "sport/tennis/player1",
+                    "sport/tennis/player1/ranking",
+                    "sport/tennis/player1/score/wimbledon",
+                ],
+                &["sport/tennis/player2", "sport/tennis", "sport/tennis/player10"],
+            ),
+            ("sport/#", &["sport", "sport/", "sport/a/b"], &["sports", "/sport"]),
+            ("/#", &["/", "/a", "/a/b"], &["a", "a/b"]),
+            (
+                "sport/tennis/+",
+                &["sport/tennis/player1", "sport/tennis/"],
+                &["sport/tennis/player1/ranking", "sport/tennis"],
+            ),
+            ("sport/+", &["sport/", "sport/a"], &["sport", "sport/a/b"]),
+            ("+", &["a", "finance"], &["/finance", "a/", "$SYS"]),
+            ("+/+", &["/finance", "a/b", "/"], &["finance", "a/b/c", "$SYS/a"]),
+            ("/+", &["/finance", "/"], &["finance", "a/finance"]),
+            ("+/monitor/Clients", &["a/monitor/Clients"], &["$SYS/monitor/Clients"]),
+            ("+/#", &["a", "a/b", "/"], &["$SYS", "$SYS/a"]),
+            ("a/+/c", &["a/b/c", "a//c", "a/$b/c"], &["a/c", "a/b/d", "a/b/c/d"]),
+            ("a/+/#", &["a/b", "a/b/c", "a/"], &["a", "b/b"]),
+            ("$SYS/#", &["$SYS", "$SYS/", "$SYS/broker/load"], &["SYS", "$SYSTEM"]),
+            ("$SYS/monitor/+", &["$SYS/monitor/Clients"], &["$SYS/monitor/Clients/x"]),
+            ("$share/g/a/+", &["a/b"], &["a", "$share/g/a/b", "g/a/b"]),
+            ("$share/g/#", &["a", "a/b"], &["$SYS/a", "$share/g/a"]),
+            ("$share/g/$SYS/#", &["$SYS/a"], &["a"]),
+            ("$share/g//a", &["/a"], &["a"]),
+        ];
+        for (filter, yes, no) in TABLE {
+            let filter = TopicFilter::new(filter).expect(filter);
+            for topic in *yes {
+                assert!(filter.matches(topic), "{filter:?} must match {topic}");
+            }
+            for topic in *no {
+                assert!(!filter.matches(topic), "{filter:?} must not match {topic}");
+            }
+        }
+    }
+
+    #[test]
+    fn mqtt_4_7_2_1_a_leading_wildcard_does_not_match_a_leading_dollar() {
+        for filter in ["#", "+", "+/#", "+/broker", "$share/g/#", "$share/g/+/broker"] {
+            assert!(!matches(filter, "$SYS/broker"), "{filter}");
+        }
+    }
+}

@@ -125,9 +125,10 @@ fn decode_connect<'a>(body: &mut Reader<'a>) -> Result<Connect<'a>, Error> {
 }
 
 fn decode_will_topic(bytes: &[u8]) -> Result<&str, Error> {
-    let topic = std::str::from_utf8(bytes).map_err(|_| Error::Topic(Kind::Connect, TopicError::Utf8))?;
-    topic::check_name(topic).map_err(|error| Error::Topic(Kind::Connect, error))?;
-    Ok(topic)
+    std::str::from_utf8(bytes)
+        .map_err(|_| TopicError::Utf8)
+        .and_then(|topic| topic::check_name(topic).map(|()| topic))
+        .map_err(|error| Error::Topic(Kind::Connect, error))
 }
 
 fn decode_connack(body: &mut Reader<'_>) -> Result<Connack, Error> {
@@ -265,8 +266,10 @@ impl Iterator for SubackCodes<'_> {
 impl ExactSizeIterator for SubackCodes<'_> {}
 
 fn check_filter(kind: Kind, filter: &[u8]) -> Result<(), Error> {
-    let filter = std::str::from_utf8(filter).map_err(|_| Error::Utf8(kind))?;
-    topic::check_filter(filter).map_err(|error| Error::Filter(kind, error))
+    std::str::from_utf8(filter)
+        .map_err(|_| TopicError::Utf8)
+        .and_then(topic::check_filter)
+        .map_err(|error| Error::Filter(kind, error))
 }
 
 /// The string at the front of what `read` has checked, and what follows; `None` at the end.
@@ -274,6 +277,26 @@ fn split_string(body: &[u8]) -> Option<(&str, &[u8])> {
     let (&length, rest) = body.split_first_chunk()?;
     let (string, rest) = rest.split_at(usize::from(u16::from_be_bytes(length)));
     Some((std::str::from_utf8(string).expect("checked by read"), rest))
+}
+
+/// Appends any packet; what the function of its type says about panics and the caller's duties holds.
+pub fn encode(out: &mut Vec<u8>, packet: &Packet<'_>) {
+    match *packet {
+        Packet::Connect(ref packet) => connect(out, packet),
+        Packet::Connack(ref packet) => connack(out, packet),
+        Packet::Publish(ref packet) => publish(out, packet),
+        Packet::Puback(id) => puback(out, id),
+        Packet::Pubrec(id) => pubrec(out, id),
+        Packet::Pubrel(id) => pubrel(out, id),
+        Packet::Pubcomp(id) => pubcomp(out, id),
+        Packet::Subscribe { id, filters } => subscribe(out, id, filters),
+        Packet::Suback { id, codes } => suback(out, id, codes),
+        Packet::Unsubscribe { id, filters } => unsubscribe(out, id, filters),
+        Packet::Unsuback(id) => unsuback(out, id),
+        Packet::Pingreq => pingreq(out),
+        Packet::Pingresp => pingresp(out),
+        Packet::Disconnect => disconnect(out),
+    }
 }
 
 /// The size of a PUBLISH on the wire; `None` if MQTT cannot carry it.
