@@ -135,7 +135,10 @@ impl Uri {
 }
 
 /// Host and port of `host`, `host:port`, `[v6]` or `[v6]:port`.
-fn split_address(address: &str) -> Result<(&str, Option<u16>), UriError> {
+///
+/// # Errors
+/// The host or the port is not valid.
+pub fn split_address(address: &str) -> Result<(&str, Option<u16>), UriError> {
     let (host, port) = if let Some(bracketed) = address.strip_prefix('[') {
         let (host, rest) = bracketed.split_once(']').ok_or(UriError::Host)?;
         // also the one form with a zone, `fe80::1%eth0`
