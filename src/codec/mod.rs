@@ -64,11 +64,14 @@ pub fn fuzz(data: &[u8]) {
     }
 }
 
+/// A frame's header, body, size on the wire, and whether it was truncated.
+type Read = (u8, Vec<u8>, usize, bool);
+
 /// What a stream holds: the frames, whole or in part, and at last perhaps an error.
 fn read_all<'a>(
     mut deframer: Deframer,
     pieces: impl Iterator<Item = &'a [u8]>,
-) -> (Vec<(u8, Vec<u8>, usize, bool)>, Option<Error>) {
+) -> (Vec<Read>, Option<Error>) {
     let mut frames = Vec::new();
     for mut piece in pieces {
         loop {

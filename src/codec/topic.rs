@@ -36,7 +36,7 @@ impl<'a> TopicFilter<'a> {
         self.0
     }
 
-    /// Whether a message of this topic name is meant: see [`matches`].
+    /// Whether a message of this topic name is meant: see [`matches()`].
     pub fn matches(self, name: &str) -> bool {
         matches(self.0, name)
     }

@@ -237,7 +237,8 @@ fn mqtt_2_3_1_6_acknowledgements_carry_the_id() {
 
 #[test]
 fn mqtt_2_2_2_1_reserved_flags_have_their_values_in_all_we_send() {
-    let encode: [(fn(&mut Vec<u8>), u8); 10] = [
+    type Encode = fn(&mut Vec<u8>);
+    let encode: [(Encode, u8); 10] = [
         (|out| v4::puback(out, id(1)), 0x40),
         (|out| v4::pubrec(out, id(1)), 0x50),
         (|out| v4::pubrel(out, id(1)), 0x62),
