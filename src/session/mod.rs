@@ -103,7 +103,7 @@ pub struct Session {
     reading: bool,
     /// PINGREQ was sent on this accepted connection and nothing has come since.
     awaiting_ping: bool,
-    /// Unsent bytes up to the end of the last PINGREQ.
+    /// Unsent bytes up to the end of the PINGREQ that is waited for.
     ping_unsent: usize,
     /// QoS 1 and 2 are accepted while there is no connection.
     offline_queue: bool,
@@ -158,6 +158,9 @@ impl Session {
     /// A byte stream to the broker is up: sends CONNECT \[MQTT-3.1.0-1\]. CONNACK has to come by `deadline`.
     pub fn connect(&mut self, connect: &Connect<'_>, deadline: Option<Instant>) {
         debug_assert_eq!(self.state, State::Disconnected, "one CONNECT per connection [MQTT-3.1.0-2]");
+        if self.state != State::Disconnected {
+            return;
+        }
         self.state = State::Connecting { clean_session: connect.clean_session, version: connect.version };
         self.keep_alive = Duration::from_secs(connect.keep_alive.into());
         self.timers = Timers::default();
@@ -467,12 +470,15 @@ impl Session {
     fn keep_alive(&mut self, now: Instant) {
         self.timers.set(Timer::KeepAlive, now + self.keep_alive);
         self.shrink();
-        if self.ping_unsent == 0 {
+        let stuck = self.ping_unsent > 0;
+        if !stuck {
             self.send(Kind::Control, v4::pingreq);
-            self.ping_unsent = self.tx.len();
         }
         if self.state == State::Connected && !self.awaiting_ping {
             self.awaiting_ping = true;
+            if !stuck {
+                self.ping_unsent = self.tx.len();
+            }
             self.await_ping_response(now);
         }
     }
