@@ -83,7 +83,9 @@ impl ManualClock {
     pub fn advance(&self, by: Duration) {
         let _one_at_a_time = self.manual.advancing.lock();
         let target = self.now() + by;
-        while let Some(woken) = self.manual.timeline.lock().step(target) {
+        loop {
+            // the lock is given back here: who is woken looks at the clock
+            let Some(woken) = self.manual.timeline.lock().step(target) else { return };
             for waker in woken {
                 waker.wake();
             }
