@@ -132,11 +132,8 @@ fn the_global_is_native_whatever_lies_around_and_may_be_overwritten() {
          mqtt = nil",
     )
     .unwrap();
-    let output = Command::new(env!("CARGO_BIN_EXE_mqtt-lua"))
-        .arg("main.lua")
-        .current_dir(&folder)
-        .output()
-        .unwrap();
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_mqtt-lua")).arg("main.lua").current_dir(&folder).output().unwrap();
     assert_eq!(
         String::from_utf8(output.stdout).unwrap(),
         "function\ttrue\tthe project's own\nstill runs\n",
