@@ -191,12 +191,13 @@ impl Outbox {
         token
     }
 
-    /// The connection is lost: what was sent is queued again, ids kept.
+    /// The connection is lost: what was sent is queued again with its id, and its next PUBLISH is a repetition.
     pub(super) fn requeue(&mut self) {
         let mut index = self.sent;
         while index != NIL && self.entries[index as usize].state == State::Sent {
             let entry = &mut self.entries[index as usize];
             entry.state = State::Queued;
+            entry.dup = true;
             self.in_flight -= 1;
             index = entry.next;
         }

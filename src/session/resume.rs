@@ -29,14 +29,12 @@ impl Session {
             self.ids.release(id);
             push_dropped(&mut self.events, token);
         }
-        // What was sent becomes queued again with its id. The broker may have seen it, so that its next PUBLISH is a
-        // repetition, unless not even its first byte went out.
         self.outbox.requeue();
-        self.outbox.for_each_queued(|entry| entry.dup = entry.id.is_some());
         let Session { tx, outbox, events, stats, .. } = self;
         tx.clear(|kind, begun| match kind {
             Kind::Control | Kind::Reply => {}
             Kind::Message(token) => drop_message(events, stats, token),
+            // It is no repetition if not even its first byte went out.
             Kind::Stored { entry, id } => {
                 if let Some(entry) = outbox.entry_mut(entry).filter(|entry| entry.id == Some(id) && !begun) {
                     entry.dup = entry.resent;

@@ -72,6 +72,15 @@ fn mqtt_3_3_1_3_what_never_left_has_dup_0_when_it_is_sent_at_last() {
 }
 
 #[test]
+fn mqtt_3_3_1_3_an_attempt_that_fails_does_not_make_a_first_send_a_repetition() {
+    let mut driver = persistent();
+    driver.publish("a", 1, 0);
+    driver.lose(); // not a byte of it was taken
+    driver.session.connect(&connect(false), None);
+    assert_eq!(driver.reconnect(false, &RESUMED), publish(0x32, 1, "a"));
+}
+
+#[test]
 fn mqtt_3_3_1_1_dup_stays_when_a_repetition_did_not_leave() {
     let mut driver = persistent();
     driver.publish("a", 2, 0);
