@@ -21,6 +21,9 @@ pub struct Monitor {
     /// PUBLISHes of this connection.
     here: BTreeSet<u16>,
     connected: bool,
+    /// The client has said goodbye and looks at nothing any more.
+    deaf: bool,
+    /// DISCONNECT was sent.
     ended: bool,
     clean: bool,
 }
@@ -95,8 +98,16 @@ impl Monitor {
         self.in_use.insert(id, Use::Published(plain));
     }
 
+    /// The client is about to say goodbye.
+    pub fn client_leaves(&mut self) {
+        self.deaf = true;
+    }
+
     /// These bytes of the broker are given to the client.
     pub fn client_got(&mut self, bytes: &[u8]) {
+        if self.deaf {
+            return;
+        }
         self.from_broker.extend_from_slice(bytes);
         let stream = std::mem::take(&mut self.from_broker);
         let mut rest = &stream[..];
@@ -153,6 +164,7 @@ impl Monitor {
         self.here.clear();
         self.in_use.retain(|_, usage| !matches!(usage, Use::Request));
         self.connected = false;
+        self.deaf = false;
         self.ended = false;
     }
 }

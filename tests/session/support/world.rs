@@ -21,7 +21,10 @@ pub struct World {
     /// Everything that the client was told.
     pub happened: Vec<Happened>,
     pub online: bool,
-    connect: Connect<'static>,
+    /// What the client sends first on each connection.
+    pub connect: Connect<'static>,
+    /// What the client's writer has taken and not written.
+    lent: Vec<u8>,
     up: VecDeque<u8>,
     down: VecDeque<u8>,
 }
@@ -37,6 +40,7 @@ impl World {
             happened: Vec::new(),
             online: false,
             connect: connect(clean_session),
+            lent: Vec::new(),
             up: VecDeque::new(),
             down: VecDeque::new(),
         }
@@ -55,6 +59,7 @@ impl World {
 
     /// The link breaks, and both sides get to know.
     pub fn cut(&mut self) {
+        self.lent.clear();
         self.up.clear();
         self.down.clear();
         self.broker.closed();
@@ -64,21 +69,33 @@ impl World {
         self.note();
     }
 
-    /// The client's system takes up to `n` bytes; how many.
-    pub fn write(&mut self, n: usize) -> usize {
-        let n = n.min(self.client.session.transmit().len());
-        if n > 0 {
-            let bytes = self.client.take(n);
-            self.took(&bytes);
-        }
-        n
+    /// The client says goodbye: DISCONNECT, behind what is unsent.
+    pub fn disconnect(&mut self) {
+        self.client.session.disconnect();
+        self.monitor.client_leaves();
     }
 
-    /// The client's system took these bytes.
-    pub fn took(&mut self, bytes: &[u8]) {
-        self.monitor.client_sent(bytes);
-        self.up.extend(bytes);
+    /// The client's writer takes what there is.
+    pub fn lend(&mut self) {
+        if self.lent.is_empty() {
+            self.client.session.take_transmit(&mut self.lent);
+        }
+    }
+
+    /// The client's system takes up to `n` bytes; how many.
+    pub fn write(&mut self, n: usize) -> usize {
+        let bytes = if self.lent.is_empty() {
+            let n = n.min(self.client.session.transmit().len());
+            self.client.take(n)
+        } else {
+            let n = n.min(self.lent.len());
+            self.client.session.handle_transmitted(self.client.now, n);
+            self.lent.drain(..n).collect()
+        };
+        self.monitor.client_sent(&bytes);
+        self.up.extend(&bytes);
         self.note();
+        bytes.len()
     }
 
     /// Up to `n` bytes arrive at the broker; how many.
