@@ -1,5 +1,42 @@
 //! The NodeMCU `mqtt` module for Lua on PCs, gateways and servers.
 
+#[cfg(all(feature = "module", feature = "vendored"))]
+compile_error!("`module` is for an interpreter that has its own Lua: build it with --no-default-features");
+#[cfg(all(feature = "module", feature = "runner"))]
+compile_error!("`runner` is a program, `module` a library: build the module with --no-default-features");
+
+pub mod broker;
+pub mod client;
 pub mod codec;
+pub mod lua;
 pub mod net;
 pub mod session;
+pub mod sys;
+
+/// What `require` calls in a stock interpreter.
+#[cfg(feature = "module")]
+mod entry {
+    use mlua::{Lua, Result, Table, lua_module};
+
+    use crate::lua::{self, Options};
+
+    #[lua_module(skip_memory_check)]
+    fn mqtt(lua: &Lua) -> Result<Table> {
+        lua::open(lua, Options::default())
+    }
+
+    #[lua_module(skip_memory_check)]
+    fn mqtt_tmr(lua: &Lua) -> Result<Table> {
+        lua::open_tmr(lua)
+    }
+
+    #[lua_module(skip_memory_check)]
+    fn mqtt_broker(lua: &Lua) -> Result<Table> {
+        lua::open_broker(lua)
+    }
+
+    #[lua_module(skip_memory_check)]
+    fn mqtt_test_native(lua: &Lua) -> Result<Table> {
+        lua::open_testing(lua)
+    }
+}

@@ -56,7 +56,7 @@ impl Deframer {
             Some(limit) => limit,
             None => usize::MAX,
         };
-        Deframer { partial: Vec::new(), head: None, dropped: 0, done: false, limit, accepts: 0x7FFE }
+        Deframer { partial: Vec::new(), head: None, dropped: 0, done: false, limit, accepts: ANY }
     }
 
     /// For a client: as [`Deframer::new`], and a packet that only clients send is an error at its header.
@@ -84,17 +84,25 @@ impl Deframer {
 
     /// Takes the next packet off the front of `input`. `None`: all of `input` is used up, the rest of the packet has yet
     /// to come.
-    #[inline]
+    // Always: a frame that is returned through memory costs more than all the work in here.
+    #[inline(always)]
     pub fn next<'a, 'i: 'a>(&'a mut self, input: &mut &'i [u8]) -> Result<Option<Frame<'a>>, Error> {
+        if self.done {
+            self.reset();
+        }
         if self.partial.is_empty()
             && let Some(head) = Head::read(input, self.accepts)?
             && let Some((packet, rest)) = input.split_at_checked(head.size)
         {
-            let kept = head.kept(self.limit, packet);
             *input = rest;
-            return Ok(Some(head.frame(self.limit, &packet[..kept])));
+            return Ok(Some(head.frame(self.limit, &packet[..head.kept(self.limit, packet)])));
         }
-        self.gather(input)
+        // The frame is put together here: one returned through memory would slow down the path above.
+        if !self.gather(input)? {
+            return Ok(None);
+        }
+        let head = self.head.expect("a packet that has arrived whole has a header");
+        Ok(Some(head.frame(self.limit, &self.partial)))
     }
 
     /// Whether a packet has arrived in part.
@@ -103,6 +111,7 @@ impl Deframer {
     }
 
     /// Forgets a packet that has arrived in part: for the next connection.
+    #[inline(never)]
     pub fn reset(&mut self) {
         /// More than this is given back, so that one large packet does not stay in memory for ever.
         const KEEP: usize = 4096;
@@ -115,18 +124,14 @@ impl Deframer {
         self.done = false;
     }
 
-    /// [`Deframer::next`] for a packet that does not lie whole in `input`.
+    /// Moves what belongs to one packet from `input` to `partial`; tells whether that is whole now.
     #[inline(never)]
-    fn gather<'a, 'i: 'a>(&'a mut self, input: &mut &'i [u8]) -> Result<Option<Frame<'a>>, Error> {
-        if self.done {
-            self.reset();
-            return self.next(input);
-        }
+    fn gather(&mut self, input: &mut &[u8]) -> Result<bool, Error> {
         let head = loop {
             if let Some(head) = self.head {
                 break head;
             }
-            let Some(byte) = input.split_off_first() else { return Ok(None) };
+            let Some(byte) = input.split_off_first() else { return Ok(false) };
             self.partial.push(*byte);
             self.head = Head::read(&self.partial, self.accepts)?;
         };
@@ -139,17 +144,17 @@ impl Deframer {
             let arrived = input.split_off(..missing.min(input.len())).expect("no more than there is");
             self.partial.extend_from_slice(arrived);
             if arrived.len() < missing {
-                return Ok(None);
+                return Ok(false);
             }
         }
         let unwanted = head.size - self.partial.len() - self.dropped;
         let arrived = input.split_off(..unwanted.min(input.len())).expect("no more than there is");
         self.dropped += arrived.len();
         if arrived.len() < unwanted {
-            return Ok(None);
+            return Ok(false);
         }
         self.done = true;
-        Ok(Some(head.frame(self.limit, &self.partial)))
+        Ok(true)
     }
 }
 
@@ -169,13 +174,13 @@ impl Head {
     #[inline]
     fn read(bytes: &[u8], accepts: u16) -> Result<Option<Head>, Error> {
         let Some((&first, rest)) = bytes.split_first() else { return Ok(None) };
-        let publish = first >> 4 == Kind::Publish as u8;
-        if !publish || PUBLISH_FLAGS >> (first & 0x0F) & 1 == 0 {
-            check_first(first, accepts)?;
+        let rule = &RULES[usize::from(first >> 4)];
+        if rule.flags >> (first & 0x0F) & accepts >> (first >> 4) & 1 == 0 {
+            return Err(first_error(first, accepts));
         }
         let Some((remaining, len)) = remaining_length(rest)? else { return Ok(None) };
-        if !publish {
-            check_length(first, remaining)?;
+        if remaining < rule.min || remaining > rule.max {
+            return Err(length_error(first, remaining));
         }
         Ok(Some(Head { first, len: 1 + len, size: 1 + len + remaining }))
     }
@@ -215,43 +220,83 @@ impl Head {
     }
 }
 
-/// Checks what is in the first byte of a packet: may this type come, and are its flags right?
-#[inline(never)]
-fn check_first(first: u8, accepts: u16) -> Result<(), Error> {
-    let kind = Kind::of(first).ok_or(Error::ReservedType(first >> 4))?;
-    if accepts >> kind as u8 & 1 == 0 {
-        return Err(Error::Direction(kind));
+/// What the fixed header of a packet type may be.
+struct Rule {
+    /// Bit n: the flags may be n.
+    flags: u16,
+    /// The smallest Remaining Length.
+    min: usize,
+    /// The largest Remaining Length.
+    max: usize,
+}
+
+/// Indexed by packet type.
+const RULES: [Rule; 16] = {
+    const fn rule(flags: u16, min: usize, max: usize) -> Rule {
+        Rule { flags, min, max }
     }
+    /// Flags that have to be 0000, and 0010.
+    const ZERO: u16 = 1 << 0b0000;
+    const TWO: u16 = 1 << 0b0010;
+    /// Not QoS 3, and not DUP at QoS 0.
+    const PUBLISH: u16 = 0b0011_1100_0011_1111;
+    [
+        rule(0, 0, 0),
+        rule(ZERO, 0, MAX_CONNECT),
+        rule(ZERO, 2, 2), // CONNACK
+        rule(PUBLISH, 0, MAX_REMAINING),
+        rule(ZERO, 2, 2),            // PUBACK
+        rule(ZERO, 2, 2),            // PUBREC
+        rule(TWO, 2, 2),             // PUBREL
+        rule(ZERO, 2, 2),            // PUBCOMP
+        rule(TWO, 0, MAX_REMAINING), // SUBSCRIBE
+        rule(ZERO, 0, MAX_SUBACK),
+        rule(TWO, 0, MAX_REMAINING), // UNSUBSCRIBE
+        rule(ZERO, 2, 2),            // UNSUBACK
+        rule(ZERO, 0, 0),            // PINGREQ
+        rule(ZERO, 0, 0),            // PINGRESP
+        rule(ZERO, 0, 0),            // DISCONNECT
+        rule(0, 0, 0),
+    ]
+};
+
+/// Says what is wrong with the first byte of a packet.
+#[cold]
+fn first_error(first: u8, accepts: u16) -> Error {
     let flags = first & 0x0F;
-    match kind {
-        Kind::Publish if flags & 0b0110 == 0b0110 => Err(Error::PublishQos),
-        Kind::Publish if flags & 0b1110 == 0b1000 => Err(Error::DupAtQos0),
-        Kind::Publish => Ok(()),
-        Kind::Pubrel | Kind::Subscribe | Kind::Unsubscribe if flags == 0b0010 => Ok(()),
-        Kind::Pubrel | Kind::Subscribe | Kind::Unsubscribe => Err(Error::Flags(kind, flags)),
-        _ if flags == 0 => Ok(()),
-        _ => Err(Error::Flags(kind, flags)),
+    match Kind::of(first) {
+        None => Error::ReservedType(first >> 4),
+        Some(kind) if accepts >> kind as u8 & 1 == 0 => Error::Direction(kind),
+        Some(Kind::Publish) if flags & 0b0110 == 0b0110 => Error::PublishQos,
+        Some(Kind::Publish) => Error::DupAtQos0,
+        Some(kind) => Error::Flags(kind, flags),
     }
 }
 
-/// Checks the Remaining Length of a packet whose first byte is legal.
-fn check_length(first: u8, remaining: usize) -> Result<(), Error> {
-    let Some(kind) = Kind::of(first) else { return Err(Error::ReservedType(first >> 4)) };
-    let possible = match kind {
-        Kind::Connack | Kind::Puback | Kind::Pubrec | Kind::Pubrel | Kind::Pubcomp | Kind::Unsuback => 2..=2,
-        Kind::Pingreq | Kind::Pingresp | Kind::Disconnect => 0..=0,
-        Kind::Connect => 0..=MAX_CONNECT,
-        Kind::Suback => 0..=MAX_SUBACK,
-        Kind::Publish | Kind::Subscribe | Kind::Unsubscribe => 0..=MAX_REMAINING,
-    };
-    if possible.contains(&remaining) { Ok(()) } else { Err(Error::Length(kind, remaining as u32)) }
+/// Says what is wrong with the length of a packet whose first byte is right.
+#[cold]
+fn length_error(first: u8, remaining: usize) -> Error {
+    match Kind::of(first) {
+        None => Error::ReservedType(first >> 4),
+        Some(kind) => Error::Length(kind, remaining as u32),
+    }
 }
 
-/// Checks both, for frames that were made by hand.
-pub(super) fn check(header: u8, remaining: usize) -> Result<(), Error> {
-    check_first(header, 0x7FFE)?;
-    check_length(header, remaining)
+/// Checks the header of a frame that may have been made by hand.
+#[inline]
+pub(super) fn check(header: u8, remaining: usize) -> Result<Kind, Error> {
+    let rule = &RULES[usize::from(header >> 4)];
+    if rule.flags >> (header & 0x0F) & 1 == 0 {
+        return Err(first_error(header, ANY));
+    }
+    if remaining < rule.min || remaining > rule.max {
+        return Err(length_error(header, remaining));
+    }
+    Kind::of(header).ok_or(Error::ReservedType(header >> 4))
 }
+
+/// Every packet type but the reserved ones, 0 and 15.
+const ANY: u16 = 0x7FFE;
 
 /// PUBLISH and its answers: what both sides may send.
 const ACKS: u16 = 1 << Kind::Publish as u16
@@ -260,11 +305,288 @@ const ACKS: u16 = 1 << Kind::Publish as u16
     | 1 << Kind::Pubrel as u16
     | 1 << Kind::Pubcomp as u16;
 
-/// Bit n: a PUBLISH may have the flags n. Not QoS 3, and not DUP with QoS 0.
-const PUBLISH_FLAGS: u16 = 0b0011_1100_0011_1111;
-
 /// The longest CONNECT: protocol name, level, flags, keep-alive and five fields of 65535 bytes.
 const MAX_CONNECT: usize = 2 + 6 + 1 + 1 + 2 + 5 * (2 + 65_535);
 
 /// The longest SUBACK that is taken: as many codes as there are packet ids.
 const MAX_SUBACK: usize = 2 + 65_535;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A PUBLISH of QoS 1 with the topic `room/temp`, the id 0x1234 and 20 bytes of payload: 35 bytes.
+    const LONG: &[u8] = b"\x32\x21\x00\x09room/temp\x12\x3401234567890123456789";
+    /// The bytes before its payload.
+    const BEFORE_PAYLOAD: usize = 2 + 2 + 9 + 2;
+
+    type Kept = (u8, Vec<u8>, usize, bool);
+
+    /// The frames in `pieces`, until there are no more or one is wrong.
+    fn frames<'a>(
+        limit: Option<usize>,
+        pieces: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<(Vec<Kept>, Deframer), Error> {
+        let mut deframer = Deframer::new(limit);
+        let mut frames = Vec::new();
+        for mut piece in pieces {
+            while let Some(frame) = deframer.next(&mut piece)? {
+                frames.push((frame.header, frame.body.to_vec(), frame.size, frame.truncated));
+            }
+            assert!(piece.is_empty());
+        }
+        Ok((frames, deframer))
+    }
+
+    #[test]
+    fn a_whole_packet_is_a_slice_of_the_input() {
+        let mut input = LONG;
+        let mut deframer = Deframer::new(None);
+        let frame = deframer.next(&mut input).unwrap().unwrap();
+        assert!(std::ptr::eq(frame.body, &LONG[2..]));
+        assert_eq!((frame.header, frame.size, frame.truncated), (0x32, LONG.len(), false));
+        assert_eq!(deframer.partial.capacity(), 0);
+    }
+
+    #[test]
+    fn packets_are_found_wherever_the_stream_is_cut() {
+        let mut stream = LONG.to_vec();
+        stream.extend_from_slice(b"\xD0\x00"); // PINGRESP
+        stream.extend_from_slice(b"\x30\x80\x01\x00\x01a"); // PUBLISH QoS 0 of 128 bytes: length in two bytes
+        stream.resize(stream.len() + 125, b'x');
+        stream.extend_from_slice(b"\x40\x02\x00\x01"); // PUBACK
+        let (whole, _) = frames(None, [&stream[..]]).unwrap();
+        let sizes: Vec<_> =
+            whole.iter().map(|(header, body, size, _)| (*header, body.len(), *size)).collect();
+        assert_eq!(sizes, [(0x32, 33, 35), (0xD0, 0, 2), (0x30, 128, 131), (0x40, 2, 4)]);
+        for size in 1..stream.len() {
+            let (left, right) = stream.split_at(size);
+            assert_eq!(frames(None, [left, right]).unwrap().0, whole, "cut at {size}");
+            assert_eq!(frames(None, stream.chunks(size)).unwrap().0, whole, "pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn a_packet_in_part_is_reported_and_forgotten_by_reset() {
+        let mut deframer = Deframer::new(None);
+        assert!(!deframer.is_partial());
+        for byte in &LONG[..20] {
+            assert_eq!(deframer.next(&mut &[*byte][..]), Ok(None));
+            assert!(deframer.is_partial());
+        }
+        deframer.reset();
+        assert!(!deframer.is_partial());
+        let mut input = &b"\xD0\x00"[..];
+        assert_eq!(deframer.next(&mut input).unwrap().unwrap().header, 0xD0);
+        // A gathered packet that has been returned is no packet in part.
+        assert_eq!(deframer.next(&mut &LONG[..5]), Ok(None));
+        assert!(deframer.next(&mut &LONG[5..]).unwrap().is_some());
+        assert!(!deframer.is_partial());
+    }
+
+    #[test]
+    fn an_announced_length_allocates_nothing() {
+        // PUBLISH, SUBSCRIBE and UNSUBSCRIBE of 256 MiB, and the first bytes of it
+        for first in [0x30, 0x82, 0xA2] {
+            let mut deframer = Deframer::new(None);
+            let mut input = &[first, 0xFF, 0xFF, 0xFF, 0x7F, 0, 1, b'a'][..];
+            assert_eq!(deframer.next(&mut input), Ok(None));
+            assert!(deframer.is_partial() && deframer.partial.capacity() <= 64);
+        }
+    }
+
+    #[test]
+    fn the_memory_of_a_large_packet_is_given_back() {
+        let mut stream = b"\x30\x80\x80\x04\x00\x01a".to_vec(); // PUBLISH of 64 KiB
+        stream.resize(4 + (1 << 16), 0);
+        let (frames, mut deframer) = frames(None, stream.chunks(1000)).unwrap();
+        assert_eq!((frames.len(), frames[0].1.len()), (1, 1 << 16));
+        assert_eq!(deframer.next(&mut &[][..]), Ok(None));
+        assert_eq!(deframer.partial.capacity(), 0);
+    }
+
+    #[test]
+    fn a_publish_at_the_limit_is_kept_whole_and_one_above_it_is_cut_at_the_limit() {
+        for limit in 0..LONG.len() + 2 {
+            let (whole, _) = frames(Some(limit), [LONG]).unwrap();
+            let kept = LONG.len().min(limit.max(BEFORE_PAYLOAD));
+            assert_eq!(
+                whole,
+                [(0x32, LONG[2..kept].to_vec(), LONG.len(), limit < LONG.len())],
+                "limit {limit}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_publish_above_the_limit_is_cut_alike_however_it_arrives_and_spares_the_next_packet() {
+        let stream = [LONG, b"\xD0\x00"].concat();
+        for limit in 0..LONG.len() {
+            let (whole, _) = frames(Some(limit), [&stream[..]]).unwrap();
+            assert_eq!(whole.len(), 2);
+            for size in 1..stream.len() {
+                let (left, right) = stream.split_at(size);
+                assert_eq!(
+                    frames(Some(limit), [left, right]).unwrap().0,
+                    whole,
+                    "limit {limit}, cut at {size}"
+                );
+                assert_eq!(
+                    frames(Some(limit), stream.chunks(size)).unwrap().0,
+                    whole,
+                    "limit {limit}, by {size}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_above_the_limit_takes_no_memory() {
+        let mut deframer = Deframer::new(Some(100));
+        let mut input = &b"\x32\x80\x80\x80\x04\x00\x01a\x00\x07"[..]; // PUBLISH QoS 1 of 8 MiB, id 7
+        assert_eq!(deframer.next(&mut input), Ok(None));
+        let mut left = (8 << 20) - 5;
+        let block = [0; 1 << 16];
+        while left > block.len() {
+            assert_eq!(deframer.next(&mut &block[..]), Ok(None));
+            left -= block.len();
+            assert!(deframer.partial.capacity() <= 256);
+        }
+        let frame = deframer.next(&mut &block[..left]).unwrap().unwrap();
+        assert_eq!((frame.body.len(), frame.size, frame.truncated), (95, 5 + (8 << 20), true));
+    }
+
+    #[test]
+    fn a_topic_longer_than_its_truncated_packet_is_left_to_the_decoder() {
+        // QoS 1, 6 bytes, topic length 65535
+        let (frames, _) = frames(Some(3), b"\x32\x06\xFF\xFFabcd".chunks(1)).unwrap();
+        assert_eq!(frames, [(0x32, b"\xFF\xFFabcd".to_vec(), 8, true)]);
+        // no room for a topic length
+        let (short, _) = self::frames(Some(0), b"\x30\x01\x00".chunks(1)).unwrap();
+        assert_eq!(short, [(0x30, vec![0], 3, true)]);
+    }
+
+    #[test]
+    fn only_publish_is_cut() {
+        let suback = b"\x90\x04\x00\x01\x00\x01";
+        assert_eq!(frames(Some(1), [&suback[..]]).unwrap().0, [(0x90, suback[2..].to_vec(), 6, false)]);
+    }
+
+    #[test]
+    fn mqtt_2_2_2_2_wrong_flags_of_every_packet_are_an_error_at_the_first_byte() {
+        for first in 0..=255_u8 {
+            let flags = first & 0x0F;
+            let expected = match (first >> 4, flags) {
+                (kind @ (0 | 15), _) => Err(Error::ReservedType(kind)),
+                (3, 6 | 7 | 14 | 15) => Err(Error::PublishQos),
+                (3, 8 | 9) => Err(Error::DupAtQos0),
+                (3, _) | (6 | 8 | 10, 2) => Ok(None),
+                (6 | 8 | 10, _) => Err(Error::Flags(Kind::of(first).unwrap(), flags)),
+                (_, 0) => Ok(None),
+                _ => Err(Error::Flags(Kind::of(first).unwrap(), flags)),
+            };
+            assert_eq!(Deframer::new(None).next(&mut &[first][..]), expected, "{first:02x}");
+            assert_eq!(
+                check(first, 2).is_err(),
+                expected.is_err() || matches!(first >> 4, 12..=14),
+                "{first:02x}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_remaining_length_has_at_most_four_bytes() {
+        // (its bytes, its value)
+        let lengths: [(&[u8], usize); 9] = [
+            (&[0x00], 0),
+            (&[0x7F], 127),
+            (&[0x80, 0x01], 128),
+            (&[0xFF, 0x7F], 16_383),
+            (&[0x80, 0x80, 0x01], 16_384),
+            (&[0xFF, 0xFF, 0x7F], 2_097_151),
+            (&[0x80, 0x80, 0x80, 0x01], 2_097_152),
+            (&[0xFF, 0xFF, 0xFF, 0x7F], 268_435_455),
+            (&[0x85, 0x00], 5), // longer than it needs to be: MQTT 3.1.1 does not forbid it
+        ];
+        for (bytes, value) in lengths {
+            assert_eq!(remaining_length(bytes), Ok(Some((value, bytes.len()))));
+            for end in 0..bytes.len() {
+                assert_eq!(remaining_length(&bytes[..end]), Ok(None));
+            }
+        }
+        for fifth in [&[][..], &[0x00], &[0x80], &[0x01, 0x02]] {
+            let header = [&[0x30, 0x80, 0x80, 0x80, 0x80], fifth].concat();
+            assert_eq!(frames(None, [&header[..]]).unwrap_err(), Error::RemainingLength);
+            assert_eq!(frames(None, header.chunks(1)).unwrap_err(), Error::RemainingLength);
+        }
+    }
+
+    #[test]
+    fn impossible_lengths_are_errors_at_the_header() {
+        // (first byte, Remaining Length, whether it can be)
+        let table: &[(u8, usize, bool)] = &[
+            (0x20, 2, true),
+            (0x20, 1, false),
+            (0x20, 3, false),
+            (0x40, 2, true),
+            (0x40, 0, false),
+            (0x40, 3, false),
+            (0x50, 4, false),
+            (0x62, 1, false),
+            (0x70, 127, false),
+            (0xB0, 3, false),
+            (0xC0, 0, true),
+            (0xC0, 1, false),
+            (0xD0, 1, false),
+            (0xE0, 1, false),
+            (0x90, 2 + 65_535, true),
+            (0x90, 2 + 65_536, false),
+            (0x10, 327_697, true),
+            (0x10, 327_698, false),
+            (0x30, 268_435_455, true),
+            (0x82, 268_435_455, true),
+            (0xA2, 268_435_455, true),
+        ];
+        for &(first, remaining, possible) in table {
+            let mut header = Vec::new();
+            super::super::wire::put_header(&mut header, first, remaining);
+            let error = Error::Length(Kind::of(first).unwrap(), remaining as u32);
+            let result = frames(None, header.chunks(1)).map(|_| ());
+            assert_eq!(result, if possible { Ok(()) } else { Err(error) }, "{first:02x} {remaining}");
+        }
+    }
+
+    #[test]
+    fn each_side_refuses_what_only_it_sends() {
+        // (first byte, a client may get it, a broker may get it)
+        let table = [
+            (0x10, false, true),
+            (0x20, true, false),
+            (0x30, true, true),
+            (0x40, true, true),
+            (0x50, true, true),
+            (0x62, true, true),
+            (0x70, true, true),
+            (0x82, false, true),
+            (0x90, true, false),
+            (0xA2, false, true),
+            (0xB0, true, false),
+            (0xC0, false, true),
+            (0xD0, true, false),
+            (0xE0, false, true),
+        ];
+        for (first, client, broker) in table {
+            let error = Err(Error::Direction(Kind::of(first).unwrap()));
+            for (mut deframer, legal) in
+                [(Deframer::from_broker(None), client), (Deframer::from_client(None), broker)]
+            {
+                assert_eq!(
+                    deframer.next(&mut &[first][..]),
+                    if legal { Ok(None) } else { error },
+                    "{first:02x}"
+                );
+            }
+        }
+        assert_eq!(Deframer::from_broker(None).next(&mut &[0xF0][..]), Err(Error::ReservedType(15)));
+    }
+}

@@ -25,9 +25,10 @@
 //! };
 //! v4::publish(&mut stream, &message);
 //!
-//! let mut input = &stream[..];
-//! let frame = Deframer::new(None).next(&mut input)?.map(|frame| v4::decode(&frame) == Ok(Packet::Publish(message)));
-//! assert_eq!(frame, Some(true));
+//! let (mut deframer, mut input) = (Deframer::new(None), &stream[..]);
+//! while let Some(frame) = deframer.next(&mut input)? {
+//!     assert_eq!(v4::decode(&frame)?, Packet::Publish(message));
+//! }
 //! # Ok::<(), mqtt::codec::Error>(())
 //! ```
 
@@ -38,6 +39,9 @@ pub mod topic;
 pub mod v4;
 mod wire;
 
+#[cfg(test)]
+mod tests;
+
 pub use error::{Error, TopicError};
 pub use frame::{Deframer, Frame};
 pub use packet::{
@@ -45,3 +49,54 @@ pub use packet::{
     Version, Will,
 };
 pub use topic::{TopicFilter, TopicName};
+
+/// The entry for fuzzing, also run by the tests with random bytes: a stream gives the same packets however it is cut, what
+/// decodes can be encoded and decodes to the same again, and nothing panics. The first two bytes of `data` choose the
+/// limit and the cuts.
+#[doc(hidden)]
+pub fn fuzz(data: &[u8]) {
+    let Some((&[limit, piece], stream)) = data.split_first_chunk() else { return };
+    let limit = Some(usize::from(limit)).filter(|limit| *limit < 128);
+    for deframer in [Deframer::new, Deframer::from_broker, Deframer::from_client] {
+        let whole = read_all(deframer(limit), std::iter::once(stream));
+        let pieces = read_all(deframer(limit), stream.chunks(1 + usize::from(piece % 16)));
+        assert_eq!(whole, pieces, "cuts make a difference");
+    }
+}
+
+/// A frame's header, body, size on the wire, and whether it was truncated.
+type Read = (u8, Vec<u8>, usize, bool);
+
+/// What a stream holds: the frames, whole or in part, and at last perhaps an error.
+fn read_all<'a>(
+    mut deframer: Deframer,
+    pieces: impl Iterator<Item = &'a [u8]>,
+) -> (Vec<Read>, Option<Error>) {
+    let mut frames = Vec::new();
+    for mut piece in pieces {
+        loop {
+            match deframer.next(&mut piece) {
+                Ok(Some(frame)) => {
+                    frames.push((frame.header, frame.body.to_vec(), frame.size, frame.truncated));
+                    match v4::decode(&frame) {
+                        Ok(packet) => assert_survives(&packet),
+                        Err(error) => return (frames, Some(error)),
+                    }
+                }
+                Ok(None) => break,
+                Err(error) => return (frames, Some(error)),
+            }
+        }
+        assert!(piece.is_empty(), "input is left over");
+    }
+    (frames, None)
+}
+
+/// Encodes a packet and decodes it again.
+fn assert_survives(packet: &Packet<'_>) {
+    let mut bytes = Vec::new();
+    v4::encode(&mut bytes, packet);
+    let (mut deframer, mut input) = (Deframer::new(None), &bytes[..]);
+    let frame = deframer.next(&mut input).expect("a header of ours is right").expect("the packet is whole");
+    assert_eq!(v4::decode(&frame).as_ref(), Ok(packet));
+}

@@ -36,7 +36,7 @@ impl<'a> TopicFilter<'a> {
         self.0
     }
 
-    /// Whether a message of this topic name is meant: see [`matches`].
+    /// Whether a message of this topic name is meant: see [`matches()`].
     pub fn matches(self, name: &str) -> bool {
         matches(self.0, name)
     }
@@ -50,10 +50,10 @@ impl<'a> TopicFilter<'a> {
 /// Whether a string is a topic name: 1 to 65535 bytes, without U+0000 and without wildcards.
 #[inline]
 pub fn check_name(name: &str) -> Result<(), TopicError> {
-    if is_plain(name.as_bytes()) && name.len().wrapping_sub(1) < MAX_TOPIC {
+    if is_simple(name.as_bytes()) && name.len().wrapping_sub(1) < MAX_TOPIC {
         Ok(())
     } else {
-        Err(name_error(name.as_bytes()))
+        check_name_fully(name)
     }
 }
 
@@ -117,62 +117,250 @@ pub fn shared(filter: &str) -> Option<(&str, &str)> {
     filter.strip_prefix(SHARE)?.split_once('/')
 }
 
-/// The topic name that stands in a packet: as [`check_name`], but from bytes.
+/// [`check_name`] for the bytes that stand in a packet, which may be no UTF-8 either.
 #[inline]
-pub(super) fn decode_name(bytes: &[u8]) -> Result<&str, TopicError> {
-    match std::str::from_utf8(bytes) {
-        Ok(name) if is_plain(bytes) && !bytes.is_empty() => Ok(name),
-        Ok(_) => Err(name_error(bytes)),
-        Err(_) => Err(TopicError::Utf8),
-    }
-}
-
-/// Whether bytes contain neither 0 nor `+` nor `#`. Those never are a part of a longer UTF-8 sequence, so no decoding is
-/// needed. Eight bytes at a time: topics are checked for every message in both directions.
-#[inline]
-fn is_plain(bytes: &[u8]) -> bool {
-    if let Some(last) = bytes.last_chunk::<8>() {
-        let (words, _) = bytes.as_chunks::<8>();
-        // The last word overlaps the one before it, instead of a loop over what is left.
-        let mut special = specials(*last);
-        for word in words {
-            special |= specials(*word);
-        }
-        return special == 0;
-    }
-    if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
-        let ([a, b, c, d], [e, f, g, h]) = (*first, *last);
-        return specials([a, b, c, d, e, f, g, h]) == 0;
-    }
-    bytes.iter().all(|byte| !matches!(byte, 0 | b'+' | b'#'))
-}
-
-/// Not 0 if one of eight bytes is 0, `+` or `#`.
-#[inline]
-fn specials(word: [u8; 8]) -> u64 {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    // Has its high bit set where a byte is 0 (and perhaps in bytes above such a one).
-    const fn zeros(word: u64) -> u64 {
-        word.wrapping_sub(ONES) & !word & (ONES << 7)
-    }
-    let word = u64::from_le_bytes(word);
-    // `+` is 2B and `#` is 23: alike but for one bit.
-    zeros(word) | zeros((word & !(ONES * 0x08)) ^ (ONES * 0x23))
-}
-
-/// Says what is wrong with a name that is no topic name.
-#[cold]
-fn name_error(name: &[u8]) -> TopicError {
-    if name.is_empty() {
-        TopicError::Empty
-    } else if name.len() > MAX_TOPIC {
-        TopicError::TooLong
-    } else if name.contains(&0) {
-        TopicError::Nul
+pub(super) fn check_name_bytes(name: &[u8]) -> Result<(), TopicError> {
+    if is_simple(name) && name.len().wrapping_sub(1) < MAX_TOPIC {
+        Ok(())
     } else {
-        TopicError::Wildcard
+        check_name_fully(std::str::from_utf8(name).map_err(|_| TopicError::Utf8)?)
     }
+}
+
+/// [`check_name`] for the names that its fast path does not know to be right.
+#[cold]
+fn check_name_fully(name: &str) -> Result<(), TopicError> {
+    if name.is_empty() {
+        Err(TopicError::Empty)
+    } else if name.len() > MAX_TOPIC {
+        Err(TopicError::TooLong)
+    } else if name.contains('\0') {
+        Err(TopicError::Nul)
+    } else if name.contains(['+', '#']) {
+        Err(TopicError::Wildcard)
+    } else {
+        Ok(())
+    }
+}
+
+/// Whether bytes are ASCII without 0, `+` and `#`, as nearly all topic names are. Eight bytes at a time: the topic of
+/// every message in either direction passes here.
+#[inline]
+fn is_simple(bytes: &[u8]) -> bool {
+    let word = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
+    let half = |bytes: &[u8; 4]| u64::from(u32::from_le_bytes(*bytes));
+    if let Some(last) = bytes.last_chunk() {
+        // The last word overlaps the one before it, instead of a loop over what is left.
+        let (words, _) = bytes.as_chunks();
+        words.iter().fold(specials(word(last)), |found, bytes| found | specials(word(bytes))) == 0
+    } else if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        specials(half(first) | half(last) << 32) == 0
+    } else {
+        bytes.iter().all(|byte| byte.is_ascii() && !matches!(byte, 0 | b'+' | b'#'))
+    }
+}
+
+/// Not 0 if one of eight bytes is 0, `+`, `#` or not ASCII.
+#[inline]
+fn specials(word: u64) -> u64 {
+    const fn each(byte: u8) -> u64 {
+        u64::from_ne_bytes([byte; 8])
+    }
+    // The high bit of each byte tells; adding 7F sets it in every ASCII byte but 0. Carries come out of bytes that are
+    // not ASCII only, and those are found anyway. `+` (2B) and `#` (23) differ in one bit, which is masked out.
+    let not_zero = word.wrapping_add(each(0x7F));
+    let not_wildcard = ((word & each(!0x08)) ^ each(0x23)).wrapping_add(each(0x7F));
+    (word | !(not_zero & not_wildcard)) & each(0x80)
 }
 
 /// How a filter of a shared subscription starts. MQTT 5 defined them; many brokers serve them to 3.1.1 clients too.
 const SHARE: &str = "$share/";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every name through each of the two checks, which share a fast path but not its exceptions.
+    fn name(name: &str) -> Result<(), TopicError> {
+        let result = check_name(name);
+        assert_eq!(check_name_bytes(name.as_bytes()), result, "{name:?}");
+        assert_eq!(TopicName::new(name).map(TopicName::as_str), result.map(|()| name));
+        result
+    }
+
+    #[test]
+    fn ordinary_names_are_legal() {
+        for legal in
+            ["a", "/", "//", "a/b", "/a", "a/", " ", "Räume/Küche/溫度/🌡", "$SYS/x", "\u{1}", "a/$share/*?"]
+        {
+            assert_eq!(name(legal), Ok(()), "{legal:?}");
+        }
+    }
+
+    #[test]
+    fn mqtt_4_7_3_1_names_and_filters_have_at_least_one_character() {
+        assert_eq!(name(""), Err(TopicError::Empty));
+        assert_eq!(check_filter(""), Err(TopicError::Empty));
+    }
+
+    #[test]
+    fn mqtt_4_7_3_2_and_mqtt_1_5_3_2_names_and_filters_have_no_u_0000() {
+        for nul in ["\0", "a\0b", "eight ch\0", "\u{e9}\0"] {
+            assert_eq!(name(nul), Err(TopicError::Nul), "{nul:?}");
+            assert_eq!(check_filter(nul), Err(TopicError::Nul), "{nul:?}");
+        }
+    }
+
+    #[test]
+    fn mqtt_4_7_3_3_names_and_filters_have_at_most_65535_bytes() {
+        for character in ["a", "ä"] {
+            let just = character.repeat(65_535 / character.len());
+            assert_eq!((name(&just), check_filter(&just)), (Ok(()), Ok(())));
+            let above = just + "aa";
+            assert_eq!(
+                (name(&above), check_filter(&above)),
+                (Err(TopicError::TooLong), Err(TopicError::TooLong))
+            );
+        }
+    }
+
+    #[test]
+    fn mqtt_4_7_1_1_and_mqtt_3_3_2_2_names_have_no_wildcards() {
+        for wildcard in ["#", "+", "a/#", "a/+/b", "a+b", "a#", "ä/+"] {
+            assert_eq!(name(wildcard), Err(TopicError::Wildcard), "{wildcard:?}");
+        }
+    }
+
+    #[test]
+    fn mqtt_1_5_3_1_names_are_utf_8_without_surrogates() {
+        let broken: [&[u8]; 6] = [
+            b"\xFF\xFE",
+            b"\xED\xA0\x80",     // U+D800, a surrogate
+            b"\xED\xBF\xBF",     // U+DFFF
+            b"\xC0\x80",         // U+0000 in two bytes
+            b"a/b/c/d/\xE2\x82", // cut short
+            b"\xF4\x90\x80\x80", // beyond U+10FFFF
+        ];
+        for broken in broken {
+            assert_eq!(check_name_bytes(broken), Err(TopicError::Utf8), "{broken:02x?}");
+        }
+    }
+
+    #[test]
+    fn every_special_byte_is_found_at_every_place_of_names_of_every_length() {
+        for length in 1..40 {
+            let plain = vec![b'a'; length];
+            assert_eq!(check_name_bytes(&plain), Ok(()));
+            for at in 0..length {
+                for byte in 0..=255 {
+                    let mut bytes = plain.clone();
+                    bytes[at] = byte;
+                    let expected = match byte {
+                        0 => Err(TopicError::Nul),
+                        b'+' | b'#' => Err(TopicError::Wildcard),
+                        0x80.. => Err(TopicError::Utf8),
+                        _ => Ok(()),
+                    };
+                    assert_eq!(check_name_bytes(&bytes), expected, "{byte:02x} at {at} of {length}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn mqtt_4_7_1_2_the_number_sign_stands_alone_in_the_last_level() {
+        for legal in ["#", "a/#", "/#", "+/#", "a/+/#"] {
+            assert_eq!(check_filter(legal), Ok(()), "{legal}");
+        }
+        for illegal in ["a#", "#a", "a/#/b", "#/", "#/#", "a/b#", "##", "a/+#"] {
+            assert_eq!(check_filter(illegal), Err(TopicError::MultiLevel), "{illegal}");
+        }
+    }
+
+    #[test]
+    fn mqtt_4_7_1_3_the_plus_sign_fills_a_whole_level() {
+        for legal in ["+", "/+", "+/", "+/+", "a/+", "+/a", "a/+/b", "+/tennis/#"] {
+            assert_eq!(check_filter(legal), Ok(()), "{legal}");
+        }
+        for illegal in ["a+", "+a", "a+/b", "a/b+", "++", "a/+b/c"] {
+            assert_eq!(check_filter(illegal), Err(TopicError::SingleLevel), "{illegal}");
+        }
+    }
+
+    #[test]
+    fn shared_subscriptions_have_a_group_and_a_filter() {
+        for (legal, group, filter) in
+            [("$share/g/a", "g", "a"), ("$share/g/+/#", "g", "+/#"), ("$share/my group//", "my group", "/")]
+        {
+            let checked = TopicFilter::new(legal).expect(legal);
+            assert_eq!((checked.shared(), checked.as_str()), (Some((group, filter)), legal));
+        }
+        for illegal in
+            ["$share/", "$share/g", "$share/g/", "$share//a", "$share/+/a", "$share/#/a", "$share/g#/a"]
+        {
+            assert_eq!(TopicFilter::new(illegal), Err(TopicError::Share), "{illegal}");
+        }
+        assert_eq!(check_filter("$share/g/a#"), Err(TopicError::MultiLevel));
+        assert_eq!(check_filter("$share/g/a+"), Err(TopicError::SingleLevel));
+        // Ordinary filters that only look alike.
+        assert_eq!((check_filter("$share"), shared("$share")), (Ok(()), None));
+        assert_eq!((check_filter("$shared/g/a"), shared("$shared/g/a")), (Ok(()), None));
+    }
+
+    #[test]
+    fn filters_match_the_names_of_the_standard_s_examples_and_of_common_mistakes() {
+        const TABLE: &[(&str, &[&str], &[&str])] = &[
+            // (filter, names that it matches, names that it does not)
+            ("a", &["a"], &["b", "A", "aa", "a/", "/a", "a/b", "ä"]),
+            ("a/b", &["a/b"], &["a", "a/b/", "a/b/c", "a//b", "a/B"]),
+            ("/", &["/"], &["a", "//", "a/", "/a"]),
+            ("#", &["a", "/", "a/b", "/a", "a/b/c/"], &["$SYS", "$SYS/a", "$"]),
+            (
+                "sport/tennis/player1/#",
+                &[
+                    "sport/tennis/player1",
+                    "sport/tennis/player1/ranking",
+                    "sport/tennis/player1/score/wimbledon",
+                ],
+                &["sport/tennis/player2", "sport/tennis", "sport/tennis/player10"],
+            ),
+            ("sport/#", &["sport", "sport/", "sport/a/b"], &["sports", "/sport"]),
+            ("/#", &["/", "/a", "/a/b"], &["a", "a/b"]),
+            (
+                "sport/tennis/+",
+                &["sport/tennis/player1", "sport/tennis/"],
+                &["sport/tennis/player1/ranking", "sport/tennis"],
+            ),
+            ("sport/+", &["sport/", "sport/a"], &["sport", "sport/a/b"]),
+            ("+", &["a", "finance"], &["/finance", "a/", "$SYS"]),
+            ("+/+", &["/finance", "a/b", "/"], &["finance", "a/b/c", "$SYS/a"]),
+            ("/+", &["/finance", "/"], &["finance", "a/finance"]),
+            ("+/monitor/Clients", &["a/monitor/Clients"], &["$SYS/monitor/Clients"]),
+            ("+/#", &["a", "a/b", "/"], &["$SYS", "$SYS/a"]),
+            ("a/+/c", &["a/b/c", "a//c", "a/$b/c"], &["a/c", "a/b/d", "a/b/c/d"]),
+            ("a/+/#", &["a/b", "a/b/c", "a/"], &["a", "b/b"]),
+            ("$SYS/#", &["$SYS", "$SYS/", "$SYS/broker/load"], &["SYS", "$SYSTEM"]),
+            ("$SYS/monitor/+", &["$SYS/monitor/Clients"], &["$SYS/monitor/Clients/x"]),
+            ("$share/g/a/+", &["a/b"], &["a", "$share/g/a/b", "g/a/b"]),
+            ("$share/g/#", &["a", "a/b"], &["$SYS/a", "$share/g/a"]),
+            ("$share/g/$SYS/#", &["$SYS/a"], &["a"]),
+            ("$share/g//a", &["/a"], &["a"]),
+        ];
+        for (filter, yes, no) in TABLE {
+            let filter = TopicFilter::new(filter).expect(filter);
+            for topic in *yes {
+                assert!(filter.matches(topic), "{filter:?} must match {topic}");
+            }
+            for topic in *no {
+                assert!(!filter.matches(topic), "{filter:?} must not match {topic}");
+            }
+        }
+    }
+
+    #[test]
+    fn mqtt_4_7_2_1_a_leading_wildcard_does_not_match_a_leading_dollar() {
+        for filter in ["#", "+", "+/#", "+/broker", "$share/g/#", "$share/g/+/broker"] {
+            assert!(!matches(filter, "$SYS/broker"), "{filter}");
+        }
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! The two versions differ in CONNECT's protocol name and level only; all else is read and written alike.
 
-use super::error::Error;
+use super::error::{Error, TopicError};
 use super::frame::{self, Frame};
 use super::packet::{
     Connack, Connect, ConnectCode, Delivery, Kind, MAX_REMAINING, Packet, PacketId, Publish, Qos, Version,
@@ -14,42 +14,58 @@ use super::wire::{Reader, put_binary, put_header, put_u16, remaining_length, rem
 /// Decodes a packet of either direction. Everything with a length is a slice of the frame.
 #[inline]
 pub fn decode<'a>(frame: &Frame<'a>) -> Result<Packet<'a>, Error> {
-    if frame.header >> 4 == Kind::Publish as u8 {
-        decode_publish(frame.header, frame.body).map(Packet::Publish)
-    } else {
-        decode_other(frame)
+    if frame.header >> 4 != Kind::Publish as u8 {
+        return decode_other(frame.header, frame.body);
     }
+    let Incoming { dup, delivery, retain, topic, payload } = decode_publish(frame)?;
+    let topic = std::str::from_utf8(topic).map_err(|_| Error::Topic(Kind::Publish, TopicError::Utf8))?;
+    Ok(Packet::Publish(Publish { dup, delivery, retain, topic, payload }))
 }
 
-#[inline]
-fn decode_publish(header: u8, body: &[u8]) -> Result<Publish<'_>, Error> {
-    let mut body = Reader::new(Kind::Publish, body);
-    let topic = topic::decode_name(body.binary()?).map_err(|error| Error::Topic(Kind::Publish, error))?;
-    let delivery = match header & 0b0110 {
+/// A decoded PUBLISH whose topic is left as bytes: checked, but making a `str` of it would check it again and take as
+/// long as all the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Incoming<'a> {
+    /// This may be a repetition of an earlier attempt.
+    pub dup: bool,
+    /// QoS and packet id.
+    pub delivery: Delivery,
+    /// From the broker: it was kept.
+    pub retain: bool,
+    /// A topic name, in UTF-8.
+    pub topic: &'a [u8],
+    /// Any bytes; of a truncated frame what was kept of them.
+    pub payload: &'a [u8],
+}
+
+/// Decodes a PUBLISH, for who has seen in [`Frame::header`] that it is one: faster than [`decode`].
+// Always, for the reason that `Deframer::next` gives.
+#[inline(always)]
+pub fn decode_publish<'a>(frame: &Frame<'a>) -> Result<Incoming<'a>, Error> {
+    let header = frame.header;
+    debug_assert_eq!(header >> 4, Kind::Publish as u8, "the caller has looked");
+    let mut body = Reader::new(Kind::Publish, frame.body);
+    let topic = body.binary()?;
+    topic::check_name_bytes(topic).map_err(|error| Error::Topic(Kind::Publish, error))?;
+    let delivery = match header & QOS {
         0b0000 => Delivery::AtMostOnce,
         0b0010 => Delivery::AtLeastOnce(body.id()?),
         0b0100 => Delivery::ExactlyOnce(body.id()?),
         _ => return Err(Error::PublishQos),
     };
-    Ok(Publish {
-        dup: header & DUP != 0,
-        delivery,
-        retain: header & RETAIN != 0,
-        topic,
-        payload: body.rest(),
-    })
+    let (dup, retain) = (header & DUP != 0, header & RETAIN != 0);
+    Ok(Incoming { dup, delivery, retain, topic, payload: body.rest() })
 }
 
 /// Everything but PUBLISH.
 #[inline(never)]
-fn decode_other<'a>(frame: &Frame<'a>) -> Result<Packet<'a>, Error> {
-    frame::check(frame.header, frame.body.len())?;
-    let kind = Kind::of(frame.header).ok_or(Error::ReservedType(frame.header >> 4))?;
-    let mut body = Reader::new(kind, frame.body);
+fn decode_other(header: u8, body: &[u8]) -> Result<Packet<'_>, Error> {
+    let kind = frame::check(header, body.len())?;
+    let mut body = Reader::new(kind, body);
     let packet = match kind {
         Kind::Connect => Packet::Connect(decode_connect(&mut body)?),
         Kind::Connack => Packet::Connack(decode_connack(&mut body)?),
-        Kind::Publish => Packet::Publish(decode_publish(frame.header, frame.body)?),
+        Kind::Publish => unreachable!("decode has taken it"),
         Kind::Puback => Packet::Puback(body.id()?),
         Kind::Pubrec => Packet::Pubrec(body.id()?),
         Kind::Pubrel => Packet::Pubrel(body.id()?),
@@ -62,9 +78,7 @@ fn decode_other<'a>(frame: &Frame<'a>) -> Result<Packet<'a>, Error> {
         Kind::Pingresp => Packet::Pingresp,
         Kind::Disconnect => Packet::Disconnect,
     };
-    if kind != Kind::Publish {
-        body.finish()?;
-    }
+    body.finish()?;
     Ok(packet)
 }
 
@@ -99,8 +113,7 @@ fn decode_connect<'a>(body: &mut Reader<'a>) -> Result<Connect<'a>, Error> {
             None
         } else {
             Some(Will {
-                topic: topic::decode_name(body.binary()?)
-                    .map_err(|error| Error::Topic(Kind::Connect, error))?,
+                topic: decode_will_topic(body.binary()?)?,
                 message: body.binary()?,
                 qos: will_qos,
                 retain: flags & WILL_RETAIN != 0,
@@ -109,6 +122,13 @@ fn decode_connect<'a>(body: &mut Reader<'a>) -> Result<Connect<'a>, Error> {
         username: if flags & USER_NAME == 0 { None } else { Some(body.string()?) },
         password: if flags & PASSWORD == 0 { None } else { Some(body.binary()?) },
     })
+}
+
+fn decode_will_topic(bytes: &[u8]) -> Result<&str, Error> {
+    std::str::from_utf8(bytes)
+        .map_err(|_| TopicError::Utf8)
+        .and_then(|topic| topic::check_name(topic).map(|()| topic))
+        .map_err(|error| Error::Topic(Kind::Connect, error))
 }
 
 fn decode_connack(body: &mut Reader<'_>) -> Result<Connack, Error> {
@@ -246,8 +266,10 @@ impl Iterator for SubackCodes<'_> {
 impl ExactSizeIterator for SubackCodes<'_> {}
 
 fn check_filter(kind: Kind, filter: &[u8]) -> Result<(), Error> {
-    let filter = std::str::from_utf8(filter).map_err(|_| Error::Utf8(kind))?;
-    topic::check_filter(filter).map_err(|error| Error::Filter(kind, error))
+    std::str::from_utf8(filter)
+        .map_err(|_| TopicError::Utf8)
+        .and_then(topic::check_filter)
+        .map_err(|error| Error::Filter(kind, error))
 }
 
 /// The string at the front of what `read` has checked, and what follows; `None` at the end.
@@ -255,6 +277,26 @@ fn split_string(body: &[u8]) -> Option<(&str, &[u8])> {
     let (&length, rest) = body.split_first_chunk()?;
     let (string, rest) = rest.split_at(usize::from(u16::from_be_bytes(length)));
     Some((std::str::from_utf8(string).expect("checked by read"), rest))
+}
+
+/// Appends any packet; what the function of its type says about panics and the caller's duties holds.
+pub fn encode(out: &mut Vec<u8>, packet: &Packet<'_>) {
+    match *packet {
+        Packet::Connect(ref packet) => connect(out, packet),
+        Packet::Connack(ref packet) => connack(out, packet),
+        Packet::Publish(ref packet) => publish(out, packet),
+        Packet::Puback(id) => puback(out, id),
+        Packet::Pubrec(id) => pubrec(out, id),
+        Packet::Pubrel(id) => pubrel(out, id),
+        Packet::Pubcomp(id) => pubcomp(out, id),
+        Packet::Subscribe { id, filters } => subscribe(out, id, filters),
+        Packet::Suback { id, codes } => suback(out, id, codes),
+        Packet::Unsubscribe { id, filters } => unsubscribe(out, id, filters),
+        Packet::Unsuback(id) => unsuback(out, id),
+        Packet::Pingreq => pingreq(out),
+        Packet::Pingresp => pingresp(out),
+        Packet::Disconnect => disconnect(out),
+    }
 }
 
 /// The size of a PUBLISH on the wire; `None` if MQTT cannot carry it.
@@ -496,6 +538,7 @@ fn whole_size(remaining: usize) -> Option<usize> {
 
 /// Flags of PUBLISH (3.3.1).
 const DUP: u8 = 0b1000;
+const QOS: u8 = 0b0110;
 const RETAIN: u8 = 0b0001;
 
 /// Flags of CONNECT (3.1.2.3); the QoS of the will is in bits 3 and 4.

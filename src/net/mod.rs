@@ -1,9 +1,239 @@
-//! From an address to a byte stream.
+//! From an address to a byte stream. Nothing here knows MQTT, and nothing here waits for ever by design but a peer:
+//! limits are the caller's, who drops the future.
+
 mod handshake;
 pub mod pem;
 pub mod psk;
 pub mod tls;
+mod transport;
+pub mod uri;
 mod verify;
 pub mod ws;
 mod x509;
+
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_lite::{AsyncRead, AsyncWrite};
+use smol::{Async, Timer};
+
 pub use handshake::HandshakeError;
+pub use transport::{Security, Transport};
+
+/// How long one address is tried alone before the next one joins in (RFC 8305, section 5).
+const STAGGER: Duration = Duration::from_millis(250);
+
+type Socket = Async<TcpStream>;
+
+/// A TCP socket that more than one thread may write to.
+pub type Tcp = Arc<Socket>;
+
+/// A connected byte stream, to be driven by one task: what it may do at once it does first, writes before reads, then it
+/// flushes and waits.
+#[derive(Debug)]
+pub enum Stream {
+    /// Plain TCP.
+    Tcp(Tcp),
+    /// TLS.
+    Tls(tls::Stream<Stream>),
+    /// TLS with a pre-shared key.
+    #[cfg(feature = "psk")]
+    Psk(psk::Stream<Stream>),
+    /// WebSocket over one of the others.
+    WebSocket(ws::Stream<Stream>),
+}
+
+impl Stream {
+    /// The socket, if its bytes are the stream's bytes, so that somebody else may send on it.
+    pub fn direct(&self) -> Option<Tcp> {
+        match self {
+            Stream::Tcp(tcp) => Some(tcp.clone()),
+            _ => None,
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Stream::Tcp(tcp) => Pin::new(&mut &**tcp).poll_read(cx, buffer),
+            Stream::Tls(tls) => Pin::new(tls).poll_read(cx, buffer),
+            #[cfg(feature = "psk")]
+            Stream::Psk(psk) => Pin::new(psk).poll_read(cx, buffer),
+            Stream::WebSocket(socket) => Pin::new(socket).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Stream::Tcp(tcp) => Pin::new(&mut &**tcp).poll_write(cx, bytes),
+            Stream::Tls(tls) => Pin::new(tls).poll_write(cx, bytes),
+            #[cfg(feature = "psk")]
+            Stream::Psk(psk) => Pin::new(psk).poll_write(cx, bytes),
+            Stream::WebSocket(socket) => Pin::new(socket).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Tcp(tcp) => Pin::new(&mut &**tcp).poll_flush(cx),
+            Stream::Tls(tls) => Pin::new(tls).poll_flush(cx),
+            #[cfg(feature = "psk")]
+            Stream::Psk(psk) => Pin::new(psk).poll_flush(cx),
+            Stream::WebSocket(socket) => Pin::new(socket).poll_flush(cx),
+        }
+    }
+
+    /// Ends our direction only: the peer's bytes can still be read.
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Tcp(tcp) => Poll::Ready(tcp.get_ref().shutdown(std::net::Shutdown::Write)),
+            Stream::Tls(tls) => Pin::new(tls).poll_close(cx),
+            #[cfg(feature = "psk")]
+            Stream::Psk(psk) => Pin::new(psk).poll_close(cx),
+            Stream::WebSocket(socket) => Pin::new(socket).poll_close(cx),
+        }
+    }
+}
+
+/// The addresses of a host, in the system's order. A numeric one needs no resolver.
+///
+/// # Errors
+/// The system's resolver fails, or knows the name but no address of it.
+pub async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return Ok(vec![SocketAddr::new(ip, port)]);
+    }
+    let name = host.to_owned();
+    // getaddrinfo blocks, and what it waits for nobody can cancel: it has a thread of its own, and the caller stops
+    // waiting for that
+    let addresses: Vec<_> = smol::unblock(move || (name.as_str(), port).to_socket_addrs()).await?.collect();
+    if addresses.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
+    }
+    Ok(addresses)
+}
+
+/// Connects to the first of `addresses` that answers. They are tried in turn with IPv6 and IPv4 alternating, each joined
+/// by the next after 250 ms or as soon as it has failed (RFC 8305).
+///
+/// # Errors
+/// Every address failed; the error is that of the first.
+pub async fn connect(addresses: &[SocketAddr]) -> io::Result<Stream> {
+    let order = interleave(addresses);
+    let mut waiting = order.into_iter();
+    let mut first_error = None;
+    let mut attempts: Vec<Pin<Box<dyn Future<Output = io::Result<Socket>> + Send>>> = Vec::new();
+    loop {
+        match waiting.next() {
+            Some(address) => attempts.push(Box::pin(dial(address))),
+            None if attempts.is_empty() => {
+                return Err(first_error.unwrap_or_else(|| io::Error::other("no address")));
+            }
+            None => {}
+        }
+        let more = waiting.len() > 0;
+        let race = std::future::poll_fn(|cx| {
+            for index in 0..attempts.len() {
+                if let Poll::Ready(outcome) = attempts[index].as_mut().poll(cx) {
+                    drop(attempts.swap_remove(index));
+                    return Poll::Ready(Some(outcome));
+                }
+            }
+            Poll::Pending
+        });
+        let stagger = async {
+            match more {
+                true => Timer::after(STAGGER).await,
+                false => std::future::pending().await,
+            };
+            None
+        };
+        match futures_lite::future::or(pin!(race), pin!(stagger)).await {
+            Some(Ok(tcp)) => return Ok(Stream::Tcp(Arc::new(tcp))),
+            Some(Err(error)) => {
+                first_error.get_or_insert(error);
+            }
+            None => {}
+        }
+    }
+}
+
+async fn dial(address: SocketAddr) -> io::Result<Socket> {
+    let tcp = Socket::connect(address).await?;
+    let socket = tcp.get_ref();
+    if socket.local_addr()? == address {
+        // nobody listens, and the system happened to choose that very port for our end: we would talk to ourselves
+        return Err(io::ErrorKind::ConnectionRefused.into());
+    }
+    socket.set_nodelay(true)?;
+    rustix::net::sockopt::set_socket_keepalive(socket, true)?;
+    Ok(tcp)
+}
+
+/// The addresses with the two families taking turns, the first one's family first (RFC 8305, section 4).
+fn interleave(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
+    let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let mut one = addresses.iter().filter(|address| address.is_ipv6() == first_is_v6);
+    let mut other = addresses.iter().filter(|address| address.is_ipv6() != first_is_v6);
+    let mut order = Vec::with_capacity(addresses.len());
+    loop {
+        let before = order.len();
+        order.extend(one.next());
+        order.extend(other.next());
+        if order.len() == before {
+            return order;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn families_alternate_and_begin_with_the_systems_choice() {
+        let given = ["[::1]:1", "[::2]:1", "[::3]:1", "1.1.1.1:1", "2.2.2.2:1"].map(address);
+        let expected = ["[::1]:1", "1.1.1.1:1", "[::2]:1", "2.2.2.2:1", "[::3]:1"].map(address);
+        assert_eq!(interleave(&given), expected);
+        assert_eq!(interleave(&[]), []);
+    }
+
+    #[test]
+    fn a_refusing_address_is_passed_over_at_once() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let good = listener.local_addr().unwrap();
+        let refusing = {
+            let gone = TcpListener::bind("127.0.0.1:0").unwrap();
+            gone.local_addr().unwrap()
+        };
+        smol::block_on(async {
+            let tcp = connect(&[refusing, good]).await.unwrap().direct().unwrap();
+            assert_eq!(tcp.get_ref().peer_addr().unwrap(), good);
+            assert!(tcp.get_ref().nodelay().unwrap());
+            let error = connect(&[refusing]).await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        });
+    }
+
+    #[test]
+    fn numeric_hosts_resolve_to_themselves() {
+        smol::block_on(async {
+            assert_eq!(resolve("127.0.0.1", 5).await.unwrap(), [address("127.0.0.1:5")]);
+            assert_eq!(resolve("::1", 6).await.unwrap(), [address("[::1]:6")]);
+            assert!(resolve("no such\0name", 7).await.is_err());
+        });
+    }
+}

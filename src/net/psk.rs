@@ -5,6 +5,10 @@
 
 use std::fmt;
 
+use super::handshake::HandshakeError;
+
+const MISSING: &str = "this build has no TLS-PSK (Cargo feature psk)";
+
 /// The longest identity and the longest key that libssl takes.
 const MAX_LENGTH: usize = 256;
 
@@ -22,7 +26,7 @@ impl Psk {
     /// What is wrong, for people, beginning with `psk_identity` or `psk_key`; or this build cannot do it.
     pub fn new(identity: &[u8], hex: &[u8]) -> Result<Psk, String> {
         if cfg!(not(feature = "psk")) {
-            return Err("psk_identity: this build knows no TLS-PSK (Cargo feature psk)".into());
+            return Err(format!("psk_identity: {MISSING}"));
         }
         if identity.is_empty() || identity.len() > MAX_LENGTH - 1 || identity.contains(&0) {
             return Err(format!("psk_identity: 1 to {} bytes, none of them NUL", MAX_LENGTH - 1));
@@ -47,6 +51,18 @@ impl fmt::Debug for Psk {
 
 #[cfg(feature = "psk")]
 pub use stream::{Stream, handshake};
+
+/// [`handshake`](fn@handshake) over a stream of this layer.
+#[cfg(feature = "psk")]
+pub(super) async fn open(stream: super::Stream, psk: &Psk) -> Result<super::Stream, HandshakeError> {
+    handshake(stream, psk).await.map(super::Stream::Psk)
+}
+
+/// Without the feature there is no [`Psk`], so nobody comes here.
+#[cfg(not(feature = "psk"))]
+pub(super) async fn open(_stream: super::Stream, _psk: &Psk) -> Result<super::Stream, HandshakeError> {
+    Err(HandshakeError::new(MISSING))
+}
 
 #[cfg(feature = "psk")]
 mod stream {

@@ -4,6 +4,8 @@
 //! Topics and payloads are appended to one byte buffer and events to one list, so that a message costs no allocation;
 //! a consumer swaps the whole arena for an empty one ([`Events::swap`]) and walks it without a lock.
 
+use std::fmt;
+
 use crate::codec::{PacketId, Qos};
 
 /// Names a call whose caller wants to hear of its own result; [`Token::NONE`] when nobody does.
@@ -105,7 +107,7 @@ impl<'a> Iterator for Granted<'a> {
 }
 
 /// An ordered batch of events.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Events {
     /// Read position in `records`: everything before it has been taken.
     next: usize,
@@ -342,6 +344,13 @@ impl Events {
         debug_assert!(at + bytes.len() <= u32::MAX as usize);
         self.bytes.extend_from_slice(bytes);
         at as u32
+    }
+}
+
+/// How many, not which: they hold payloads.
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Events({} records, {} B)", self.records.len() - self.next, self.bytes.len())
     }
 }
 

@@ -127,6 +127,11 @@ impl Ids {
         self.used.remove(id);
     }
 
+    /// How many are in use.
+    pub(super) fn len(&self) -> usize {
+        self.used.len()
+    }
+
     /// Gives back memory that holds nothing.
     pub(super) fn shrink(&mut self) {
         self.used.shrink();

@@ -14,30 +14,45 @@
 //! passing another instant.
 //!
 //! Invariants: a packet id is in use exactly while a message or request that has it waits for its last acknowledgement;
-//! QoS 1 and 2 messages stand in [`Outbox`] in the order in which they were accepted; nothing is encoded before CONNECT or
+//! QoS 1 and 2 messages stand in `Outbox` in the order in which they were accepted; nothing is encoded before CONNECT or
 //! after DISCONNECT.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `mod.rs` | [`Session`]: commands, bytes out, time |
+//! | `receive.rs` | packets in: one method for each |
+//! | `resume.rs` | the end of a connection and the start of the next |
+//! | `outbox.rs` | QoS 1 and 2 messages that are not done |
+//! | `ids.rs` | packet ids in use |
+//! | `subscriptions.rs` | requests without their answer, filters to renew |
+//! | `transmit.rs` | bytes on their way to the socket |
+//! | `event.rs` | what happened, for the application |
+//! | `timer.rs`, `trace.rs`, `config.rs`, `error.rs` | deadlines, log lines, plain values |
 
+mod config;
 mod error;
 mod event;
 mod ids;
 mod outbox;
+mod receive;
+mod resume;
 mod subscriptions;
 mod timer;
 mod trace;
 mod transmit;
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
+pub use config::{Config, Keep, Limits, Stats};
 pub use error::{Error, Refused};
 pub use event::{Event, Events, Granted, Token};
 pub use timer::Timer;
 pub use trace::TARGET as TRACE_TARGET;
 
-use crate::codec::{
-    Connack, Connect, ConnectCode, Deframer, Delivery, Frame, Packet, PacketId, Publish, Qos, v4::{self, SubackCodes},
-};
+use crate::codec::{Connect, Deframer, Delivery, PacketId, Publish, Qos, Version, v4};
 use ids::{IdMap, Ids};
-use outbox::{Outbox, State as EntryState};
+use outbox::Outbox;
 use subscriptions::Subscriptions;
 use timer::Timers;
 use transmit::{Kind, Transmit};
@@ -51,63 +66,12 @@ const KEEP_ALIVE_MARGIN: Duration = Duration::from_millis(10);
 /// A connection that lasted this long has made progress even when nothing came over it.
 const SETTLED: Duration = Duration::from_secs(5);
 
+/// Unsent answers beyond this prove a broker that does not read: it cannot wait for more than one per packet id of its
+/// own messages and one per id of ours, 4 bytes each.
+const MAX_UNSENT_REPLIES: usize = 1 << 20;
+
 /// In the id pool: this id belongs to a SUBSCRIBE or UNSUBSCRIBE, not to an entry of the outbox.
 const REQUEST: u32 = IdMap::MAX - 1;
-
-/// Bounds of a session.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Bytes accepted and not done, bookkeeping included; a single message larger than that is accepted when nothing
-    /// else waits.
-    pub max_queue: usize,
-    /// QoS 1 and 2 messages under way at once, at least 1.
-    pub inflight: u16,
-    /// The largest packet delivered whole; see [`Event::Overflow`].
-    pub max_packet: Option<usize>,
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits { max_queue: 64 << 20, inflight: 100, max_packet: None }
-    }
-}
-
-/// What does not change while a session lives.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Config {
-    /// Bounds.
-    pub limits: Limits,
-    /// Renew subscriptions on a connection whose session the broker did not keep.
-    pub resubscribe: bool,
-}
-
-/// What becomes of unacknowledged messages when a connection ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Keep {
-    /// They stay for the next connection.
-    Session,
-    /// They are dropped.
-    Nothing,
-}
-
-/// Counters, from the session's beginning.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// Packets received.
-    pub packets_in: u64,
-    /// Packets sent, or waiting to be.
-    pub packets_out: u64,
-    /// Bytes received.
-    pub bytes_in: u64,
-    /// Bytes taken by the system.
-    pub bytes_out: u64,
-    /// Messages received, by QoS.
-    pub messages_in: [u64; 3],
-    /// Messages accepted for sending, by QoS.
-    pub messages_out: [u64; 3],
-    /// Messages accepted and given up: QoS 0 unsent when the connection ended, others with their session.
-    pub dropped: u64,
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -115,6 +79,7 @@ enum State {
     /// CONNECT is encoded, CONNACK has not come.
     Connecting {
         clean_session: bool,
+        version: Version,
     },
     Connected,
     /// DISCONNECT is encoded: nothing more is, and what comes is ignored \[MQTT-3.14.4-2\].
@@ -122,7 +87,6 @@ enum State {
 }
 
 /// See the [module](self).
-#[derive(Debug)]
 pub struct Session {
     config: Config,
     state: State,
@@ -137,12 +101,16 @@ pub struct Session {
     keep_alive: Duration,
     /// Whether the driver reads from the socket; while it does not, a missing PINGRESP proves nothing.
     reading: bool,
-    /// PINGREQ is out and nothing has come since.
+    /// PINGREQ was sent on this accepted connection and nothing has come since.
     awaiting_ping: bool,
+    /// Unsent bytes up to the end of the PINGREQ that is waited for.
+    ping_unsent: usize,
     /// QoS 1 and 2 are accepted while there is no connection.
     offline_queue: bool,
     /// Bytes of unsent copies of outbox entries.
     copies: usize,
+    /// Bytes of unsent answers to packets.
+    replies: usize,
     /// QoS 0 messages not yet sent: how many, and their bytes.
     messages: usize,
     message_bytes: usize,
@@ -170,8 +138,10 @@ impl Session {
             keep_alive: Duration::ZERO,
             reading: true,
             awaiting_ping: false,
+            ping_unsent: 0,
             offline_queue: false,
             copies: 0,
+            replies: 0,
             messages: 0,
             message_bytes: 0,
             refused: false,
@@ -188,7 +158,10 @@ impl Session {
     /// A byte stream to the broker is up: sends CONNECT \[MQTT-3.1.0-1\]. CONNACK has to come by `deadline`.
     pub fn connect(&mut self, connect: &Connect<'_>, deadline: Option<Instant>) {
         debug_assert_eq!(self.state, State::Disconnected, "one CONNECT per connection [MQTT-3.1.0-2]");
-        self.state = State::Connecting { clean_session: connect.clean_session };
+        if self.state != State::Disconnected {
+            return;
+        }
+        self.state = State::Connecting { clean_session: connect.clean_session, version: connect.version };
         self.keep_alive = Duration::from_secs(connect.keep_alive.into());
         self.timers = Timers::default();
         if let Some(deadline) = deadline {
@@ -274,8 +247,10 @@ impl Session {
         tx.drop_messages(|token, len| {
             *messages -= 1;
             *message_bytes -= len;
-            drop_message(events, stats, token);
+            resume::drop_message(events, stats, token);
         });
+        self.ping_unsent = self.ping_unsent.min(self.tx.len());
+        self.check_drained();
     }
 
     /// Whether QoS 1 and 2 messages are accepted while there is no connection.
@@ -283,27 +258,17 @@ impl Session {
         self.offline_queue = accept;
     }
 
-    /// Gives up every message that is not done, and what is known of the broker's.
-    pub fn forget(&mut self) {
-        while let Some(index) = self.outbox.first() {
-            let id = self.outbox.entry(index).id;
-            let token = self.outbox.remove(index);
-            if let Some(id) = id {
-                self.ids.release(id);
-            }
-            drop_message(&mut self.events, &mut self.stats, token);
-        }
-        self.received.clear();
-        self.check_drained();
-    }
-
     // What the world did.
 
     /// Bytes came.
     pub fn handle_input(&mut self, now: Instant, mut input: &[u8]) -> Result<(), Error> {
         self.stats.bytes_in += input.len() as u64;
+        if input.is_empty() || matches!(self.state, State::Disconnected | State::Disconnecting) {
+            return Ok(());
+        }
         self.awaiting_ping = false;
         self.timers.clear(Timer::PingResponse);
+        // Taken out, because a frame borrows from it while the rest of the session changes.
         let mut deframer = std::mem::take(&mut self.deframer);
         let outcome = loop {
             match deframer.next(&mut input) {
@@ -317,27 +282,37 @@ impl Session {
             }
         };
         self.deframer = deframer;
-        if outcome.is_ok() && self.state == State::Connected {
+        outcome?;
+        if self.replies > MAX_UNSENT_REPLIES {
+            return Err(Error::RepliesUnread);
+        }
+        if self.state == State::Connected {
             self.send_queued();
         }
-        outcome
+        Ok(())
     }
 
     /// The system took `n` bytes of what [`transmit`](Self::transmit) showed or [`take_transmit`](Self::take_transmit)
     /// gave.
     #[inline]
     pub fn handle_transmitted(&mut self, now: Instant, n: usize) {
-        if n == 0 {
+        if n == 0 || self.state == State::Disconnected {
             return;
         }
         self.stats.bytes_out += n as u64;
         if self.keep_alive > Duration::ZERO && self.state != State::Disconnecting {
             let margin = KEEP_ALIVE_MARGIN.min(self.keep_alive / 10);
             self.timers.set(Timer::KeepAlive, now + self.keep_alive - margin);
+            if self.ping_unsent > 0 {
+                // The answer cannot come before PINGREQ has gone out behind what is before it.
+                self.ping_unsent = self.ping_unsent.saturating_sub(n);
+                self.await_ping_response(now);
+            }
         }
-        let Session { tx, events, messages, message_bytes, copies, .. } = self;
+        let Session { tx, events, messages, message_bytes, copies, replies, .. } = self;
         tx.advance(n, |kind, len| match kind {
             Kind::Control => {}
+            Kind::Reply => *replies -= len,
             Kind::Message(token) => {
                 *messages -= 1;
                 *message_bytes -= len;
@@ -355,23 +330,8 @@ impl Session {
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
         while let Some(timer) = self.timers.expire(now) {
             match timer {
-                Timer::Connack => return Err(Error::TimedOut(timer)),
-                Timer::PingResponse => {
-                    if self.reading {
-                        return Err(Error::TimedOut(timer));
-                    }
-                }
-                Timer::KeepAlive => {
-                    self.timers.set(Timer::KeepAlive, now + self.keep_alive);
-                    if self.state == State::Connected {
-                        self.send(Kind::Control, v4::pingreq);
-                        if !self.awaiting_ping {
-                            self.awaiting_ping = true;
-                            self.await_ping_response(now);
-                        }
-                        self.shrink();
-                    }
-                }
+                Timer::Connack | Timer::PingResponse => return Err(Error::TimedOut(timer)),
+                Timer::KeepAlive => self.keep_alive(now),
             }
         }
         Ok(())
@@ -381,46 +341,8 @@ impl Session {
     pub fn set_reading(&mut self, now: Instant, reading: bool) {
         if self.reading != reading {
             self.reading = reading;
-            if self.awaiting_ping {
-                self.await_ping_response(now);
-            }
+            self.await_ping_response(now);
         }
-    }
-
-    /// The connection is gone, whoever ended it. QoS 0 that was not sent and requests without their answer are dropped.
-    pub fn handle_closed(&mut self, keep: Keep) {
-        self.state = State::Disconnected;
-        self.timers = Timers::default();
-        self.deframer.reset();
-        self.awaiting_ping = false;
-        self.reading = true;
-        self.connected_at = None;
-        self.progress = false;
-        self.copies = 0;
-        self.messages = 0;
-        self.message_bytes = 0;
-        for (id, token) in self.subscriptions.drain() {
-            self.ids.release(id);
-            push_dropped(&mut self.events, token);
-        }
-        // What was sent becomes queued again with its id. The broker may have seen it, so that its next PUBLISH is a
-        // repetition, unless not even its first byte went out.
-        self.outbox.requeue();
-        self.outbox.for_each_queued(|entry| entry.dup = entry.id.is_some());
-        let Session { tx, outbox, events, stats, .. } = self;
-        tx.clear(|kind, _, begun| match kind {
-            Kind::Control => {}
-            Kind::Message(token) => drop_message(events, stats, token),
-            Kind::Stored { entry, id } => {
-                if let Some(entry) = outbox.entry_mut(entry).filter(|entry| entry.id == Some(id) && !begun) {
-                    entry.dup = entry.resent;
-                }
-            }
-        });
-        if keep == Keep::Nothing {
-            self.forget();
-        }
-        self.check_drained();
     }
 
     // What is to be done next.
@@ -484,209 +406,9 @@ impl Session {
         self.stats
     }
 
-    // Receiving.
-
-    #[inline]
-    fn handle_frame(&mut self, now: Instant, frame: &Frame<'_>) -> Result<(), Error> {
-        if self.state == State::Disconnecting {
-            return Ok(());
-        }
-        let packet = v4::decode(frame)?;
-        self.stats.packets_in += 1;
-        trace::received(&packet, frame);
-        if let State::Connecting { clean_session } = self.state {
-            return match packet {
-                Packet::Connack(connack) => self.handle_connack(now, connack, clean_session),
-                _ => Err(Error::NotConnack),
-            };
-        }
-        match packet {
-            Packet::Publish(publish) => self.handle_publish(&publish, frame.truncated),
-            Packet::Puback(id) => self.handle_puback(id),
-            Packet::Pubrec(id) => self.handle_pubrec(id),
-            Packet::Pubrel(id) => {
-                self.received.remove(id);
-                self.send(Kind::Control, |out| v4::pubcomp(out, id)); // also for an unknown one [MQTT-4.3.3-2]
-            }
-            Packet::Pubcomp(id) => self.handle_pubcomp(id),
-            Packet::Suback { id, codes } => self.handle_suback(id, codes)?,
-            Packet::Unsuback(id) => self.handle_unsuback(id),
-            Packet::Pingresp => {}
-            Packet::Connack(_) => return Err(Error::SecondConnack),
-            Packet::Connect(_)
-            | Packet::Subscribe { .. }
-            | Packet::Unsubscribe { .. }
-            | Packet::Pingreq
-            | Packet::Disconnect => unreachable!("the deframer refuses what only clients send"),
-        }
-        Ok(())
-    }
-
-    fn handle_connack(&mut self, now: Instant, connack: Connack, clean_session: bool) -> Result<(), Error> {
-        if connack.code != ConnectCode::Accepted {
-            return Err(Error::Refused(connack.code));
-        }
-        self.state = State::Connected;
-        self.timers.clear(Timer::Connack);
-        self.connected_at = Some(now);
-        // A broker that claims a session after Clean Session has none that we could mean [MQTT-3.2.2-1].
-        let kept = connack.session_present && !clean_session;
-        self.events.push(Event::Connected { session_present: kept });
-        if kept {
-            self.repeat_pubrels();
-        } else {
-            self.renew();
-        }
-        self.send_queued();
-        Ok(())
-    }
-
-    /// The broker kept the session: released messages go on with PUBREL \[MQTT-4.4.0-1\]; sent ones are queued again already.
-    fn repeat_pubrels(&mut self) {
-        let mut index = self.outbox.next_released(None);
-        while let Some(at) = index {
-            let id = self.outbox.entry(at).id.expect("a released message has an id");
-            self.send(Kind::Control, |out| v4::pubrel(out, id));
-            index = self.outbox.next_released(Some(at));
-        }
-    }
-
-    /// The session is new: released messages had arrived and are done; the others are published afresh.
-    fn renew(&mut self) {
-        self.received.clear();
-        while let Some(index) = self.outbox.next_released(None) {
-            self.finish(index);
-        }
-        let Session { outbox, ids, .. } = self;
-        outbox.for_each_queued(|entry| {
-            if let Some(id) = entry.id.take() {
-                ids.release(id);
-            }
-            entry.dup = false;
-            entry.resent = false;
-        });
-        let wanted = self.subscriptions.wanted();
-        if !wanted.is_empty()
-            && let Some(id) = self.ids.allocate(REQUEST)
-        {
-            let filters: Vec<(&str, Qos)> = wanted.iter().map(|(filter, qos)| (&**filter, *qos)).collect();
-            self.send(Kind::Control, |out| v4::subscribe(out, id, filters.iter().copied()));
-            self.subscriptions.subscribed(id, Token::NONE, &filters);
-        }
-    }
-
-    #[inline]
-    fn handle_publish(&mut self, publish: &Publish<'_>, truncated: bool) {
-        self.progress = true;
-        let qos = publish.delivery.qos();
-        let new = match publish.delivery {
-            Delivery::AtMostOnce => true,
-            Delivery::AtLeastOnce(id) => {
-                self.send(Kind::Control, |out| v4::puback(out, id));
-                true
-            }
-            Delivery::ExactlyOnce(id) => {
-                self.send(Kind::Control, |out| v4::pubrec(out, id));
-                let new = self.received.get(id).is_none();
-                if new {
-                    self.received.insert(id, 0);
-                }
-                new
-            }
-        };
-        if !new {
-            return;
-        }
-        self.stats.messages_in[qos as usize] += 1;
-        let (topic, payload) = (publish.topic.as_bytes(), publish.payload);
-        self.events.push(if truncated {
-            Event::Overflow { topic, payload }
-        } else {
-            Event::Message { topic, payload, qos, retain: publish.retain, dup: publish.dup }
-        });
-    }
-
-    #[inline]
-    fn handle_puback(&mut self, id: PacketId) {
-        match self.in_flight(id) {
-            Some(index) if self.outbox.entry(index).qos == Qos::AtLeastOnce => self.finish(index),
-            _ => tracing::info!(target: "mqtt", "PUBACK {id:?} answers nothing, ignored"),
-        }
-    }
-
-    #[inline]
-    fn handle_pubrec(&mut self, id: PacketId) {
-        match self.in_flight(id) {
-            Some(index) if self.outbox.entry(index).qos == Qos::ExactlyOnce => {
-                self.progress = true;
-                if self.outbox.entry(index).state() != EntryState::Released {
-                    self.outbox.release(index);
-                }
-            }
-            _ => tracing::info!(target: "mqtt", "PUBREC {id:?} answers nothing"),
-        }
-        // The broker waits for it in any case, also when it answers what we have forgotten.
-        self.send(Kind::Control, |out| v4::pubrel(out, id));
-    }
-
-    #[inline]
-    fn handle_pubcomp(&mut self, id: PacketId) {
-        match self.in_flight(id) {
-            Some(index) if self.outbox.entry(index).state() == EntryState::Released => self.finish(index),
-            _ => tracing::info!(target: "mqtt", "PUBCOMP {id:?} answers nothing, ignored"),
-        }
-    }
-
-    fn handle_suback(&mut self, id: PacketId, codes: SubackCodes<'_>) -> Result<(), Error> {
-        let Some(filters) = self.subscriptions.request(id).and_then(|request| request.filters.as_ref())
-        else {
-            tracing::info!(target: "mqtt", "SUBACK {id:?} answers nothing, ignored");
-            return Ok(());
-        };
-        if filters.len() != codes.len() {
-            return Err(Error::SubackCount { asked: filters.len(), got: codes.len() });
-        }
-        self.progress = true;
-        let request = self.subscriptions.take(id).expect("looked up above");
-        self.ids.release(id);
-        let filters = request.filters.unwrap_or_default();
-        for (filter, code) in filters.iter().zip(codes) {
-            if code.is_none() {
-                self.subscriptions.refused(filter);
-            }
-        }
-        self.events.push_subscribed(request.token, filters.iter().map(|filter| &**filter).zip(codes));
-        Ok(())
-    }
-
-    fn handle_unsuback(&mut self, id: PacketId) {
-        if self.subscriptions.request(id).is_none_or(|request| request.filters.is_some()) {
-            tracing::info!(target: "mqtt", "UNSUBACK {id:?} answers nothing, ignored");
-            return;
-        }
-        self.progress = true;
-        let request = self.subscriptions.take(id).expect("looked up above");
-        self.ids.release(id);
-        self.events.push(Event::Unsubscribed { token: request.token });
-    }
-
-    /// The outbox entry that was sent under this id.
-    #[inline]
-    fn in_flight(&self, id: PacketId) -> Option<u32> {
-        self.ids.get(id).filter(|value| *value != REQUEST)
-    }
-
-    /// A message is done: its id is free, its caller is told.
-    #[inline]
-    fn finish(&mut self, index: u32) {
-        self.progress = true;
-        let id = self.outbox.entry(index).id;
-        let token = self.outbox.remove(index);
-        if let Some(id) = id {
-            self.ids.release(id);
-        }
-        self.events.push(Event::Published { id, token });
-        self.check_drained();
+    /// Packet ids in use: of messages under way and of requests without their answer.
+    pub fn ids_in_use(&self) -> usize {
+        self.ids.len()
     }
 
     // Sending.
@@ -694,7 +416,7 @@ impl Session {
     /// Sends what waits, while the window and the memory for copies allow.
     #[inline]
     fn send_queued(&mut self) {
-        while self.outbox.in_flight() < usize::from(self.config.limits.inflight)
+        while self.outbox.in_flight() < usize::from(self.config.limits.inflight.max(1))
             && self.copies < MAX_UNSENT_COPIES
             && let Some(index) = self.outbox.next_queued()
         {
@@ -743,8 +465,27 @@ impl Session {
         self.ids.allocate(REQUEST).ok_or(Refused::QueueFull)
     }
 
+    /// Nothing was sent for the keep-alive interval \[MQTT-3.1.2-23\]. PINGREQ may go out before CONNACK has come
+    /// (MQTT 3.1.1, 3.1.4); the wait for CONNACK then serves for both.
+    fn keep_alive(&mut self, now: Instant) {
+        self.timers.set(Timer::KeepAlive, now + self.keep_alive);
+        self.shrink();
+        let stuck = self.ping_unsent > 0;
+        if !stuck {
+            self.send(Kind::Control, v4::pingreq);
+        }
+        if self.state == State::Connected && !self.awaiting_ping {
+            self.awaiting_ping = true;
+            if !stuck {
+                self.ping_unsent = self.tx.len();
+            }
+            self.await_ping_response(now);
+        }
+    }
+
+    /// Starts the wait for something to arrive anew, if there is one.
     fn await_ping_response(&mut self, now: Instant) {
-        if self.reading {
+        if self.awaiting_ping && self.reading {
             let wait = (self.keep_alive / 2).max(Duration::from_secs(1));
             self.timers.set(Timer::PingResponse, now + wait);
         } else {
@@ -770,22 +511,22 @@ impl Session {
     /// Gives back memory that holds nothing; done when nothing was sent for a keep-alive interval.
     fn shrink(&mut self) {
         self.ids.shrink();
+        self.outbox.shrink();
+        self.received.shrink();
         self.tx.shrink();
-        if self.received.len() == 0 {
-            self.received.clear();
-        }
         self.events.shrink();
     }
 }
 
-fn drop_message(events: &mut Events, stats: &mut Stats, token: Token) {
-    stats.dropped += 1;
-    push_dropped(events, token);
-}
-
-/// Only a caller that waits has to hear that it waits in vain.
-fn push_dropped(events: &mut Events, token: Token) {
-    if token.is_some() {
-        events.push(Event::Dropped { token });
+/// Neither buffers nor messages: they hold payloads, and CONNECT a password.
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("state", &self.state)
+            .field("pending", &self.pending())
+            .field("unsent", &self.unsent())
+            .field("ids_in_use", &self.ids_in_use())
+            .field("timers", &self.timers)
+            .finish_non_exhaustive()
     }
 }

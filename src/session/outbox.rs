@@ -38,7 +38,6 @@ pub(super) enum State {
     Released,
 }
 
-#[derive(Debug)]
 pub(super) struct Entry {
     /// The encoded PUBLISH, DUP 0; empty once released.
     pub(super) packet: Vec<u8>,
@@ -60,7 +59,6 @@ impl Entry {
     }
 }
 
-#[derive(Debug)]
 pub(super) struct Outbox {
     entries: Vec<Entry>,
     free: u32,
@@ -193,12 +191,13 @@ impl Outbox {
         token
     }
 
-    /// The connection is lost: what was sent is queued again, ids kept.
+    /// The connection is lost: what was sent is queued again with its id, and its next PUBLISH is a repetition.
     pub(super) fn requeue(&mut self) {
         let mut index = self.sent;
         while index != NIL && self.entries[index as usize].state == State::Sent {
             let entry = &mut self.entries[index as usize];
             entry.state = State::Queued;
+            entry.dup = true;
             self.in_flight -= 1;
             index = entry.next;
         }
@@ -224,9 +223,16 @@ impl Outbox {
         }
     }
 
-    /// The oldest entry of all.
+    /// The oldest entry.
     pub(super) fn first(&self) -> Option<u32> {
         (self.head != NIL).then_some(self.head)
+    }
+
+    /// Gives back memory that holds nothing.
+    pub(super) fn shrink(&mut self) {
+        if self.len == 0 {
+            *self = Outbox::new();
+        }
     }
 
     #[inline]

@@ -1,30 +1,42 @@
 //! SUBSCRIBE and UNSUBSCRIBE: the requests that wait for their answer, and the filters that are wanted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::event::Token;
+use crate::codec::v4::SubackCodes;
 use crate::codec::{PacketId, Qos};
-
-/// A SUBSCRIBE or UNSUBSCRIBE without its answer yet.
-#[derive(Debug)]
-pub(super) struct Request {
-    pub(super) token: Token,
-    /// The filters of a SUBSCRIBE in their order; none for an UNSUBSCRIBE.
-    pub(super) filters: Option<Vec<Box<str>>>,
-}
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
     requests: BTreeMap<PacketId, Request>,
-    /// What is to be renewed on a connection whose session the broker did not keep, in the order of the calls; only
-    /// recorded where that is wanted.
-    wanted: Option<Vec<(Box<str>, Qos)>>,
+    /// What may have to be renewed; only recorded where that is wanted.
+    wanted: Option<HashMap<Box<str>, Wanted>>,
+    /// The number of the next filter in `wanted`.
+    next: u64,
+}
+
+/// A SUBSCRIBE or UNSUBSCRIBE without its answer yet.
+#[derive(Debug)]
+struct Request {
+    token: Token,
+    /// The filters of a SUBSCRIBE in their order; none for an UNSUBSCRIBE.
+    filters: Option<Vec<Box<str>>>,
+}
+
+/// A filter that was subscribed to.
+#[derive(Clone, Copy, Debug)]
+struct Wanted {
+    qos: Qos,
+    /// Filters are renewed in the order in which they were first asked for.
+    order: u64,
+    /// The SUBSCRIBE that has no answer yet.
+    pending: Option<PacketId>,
 }
 
 impl Subscriptions {
     pub(super) fn new(remember: bool) -> Subscriptions {
-        Subscriptions { requests: BTreeMap::new(), wanted: remember.then(Vec::new) }
+        Subscriptions { wanted: remember.then(HashMap::new), ..Subscriptions::default() }
     }
 
     /// A SUBSCRIBE went out.
@@ -33,10 +45,9 @@ impl Subscriptions {
         self.requests.insert(id, Request { token, filters: Some(names) });
         if let Some(wanted) = &mut self.wanted {
             for &(filter, qos) in filters {
-                match wanted.iter_mut().find(|(name, _)| **name == *filter) {
-                    Some((_, old)) => *old = qos,
-                    None => wanted.push((filter.into(), qos)),
-                }
+                let order = wanted.get(filter).map_or(self.next, |old| old.order);
+                self.next += 1;
+                wanted.insert(filter.into(), Wanted { qos, order, pending: Some(id) });
             }
         }
     }
@@ -45,18 +56,38 @@ impl Subscriptions {
     pub(super) fn unsubscribed(&mut self, id: PacketId, token: Token, filters: &[&str]) {
         self.requests.insert(id, Request { token, filters: None });
         if let Some(wanted) = &mut self.wanted {
-            wanted.retain(|(name, _)| !filters.contains(&&**name));
+            for filter in filters {
+                wanted.remove(*filter);
+            }
         }
     }
 
-    /// The request of this id.
-    pub(super) fn request(&self, id: PacketId) -> Option<&Request> {
-        self.requests.get(&id)
+    /// How many filters the SUBSCRIBE of this id has; none if no such request waits.
+    pub(super) fn asked(&self, id: PacketId) -> Option<usize> {
+        self.requests.get(&id)?.filters.as_ref().map(Vec::len)
     }
 
-    /// Ends the request of this id.
-    pub(super) fn take(&mut self, id: PacketId) -> Option<Request> {
-        self.requests.remove(&id)
+    /// SUBACK came for a request that [`asked`](Self::asked) knows: its token and its filters. What the broker refused is
+    /// not to be asked for again.
+    pub(super) fn granted(&mut self, id: PacketId, codes: SubackCodes<'_>) -> (Token, Vec<Box<str>>) {
+        let request = self.requests.remove(&id).expect("the caller has looked it up");
+        let filters = request.filters.unwrap_or_default();
+        if let Some(wanted) = &mut self.wanted {
+            for (filter, code) in filters.iter().zip(codes) {
+                match wanted.get_mut(filter) {
+                    Some(entry) if entry.pending == Some(id) && code.is_some() => entry.pending = None,
+                    Some(entry) if entry.pending == Some(id) => _ = wanted.remove(filter),
+                    _ => {} // another call for it came later
+                }
+            }
+        }
+        (request.token, filters)
+    }
+
+    /// UNSUBACK came: the token of its request, if there is one.
+    pub(super) fn ended(&mut self, id: PacketId) -> Option<Token> {
+        self.requests.get(&id).filter(|request| request.filters.is_none())?;
+        self.requests.remove(&id).map(|request| request.token)
     }
 
     /// Ends all requests: the ids and tokens that nobody will answer.
@@ -64,15 +95,13 @@ impl Subscriptions {
         std::mem::take(&mut self.requests).into_iter().map(|(id, request)| (id, request.token))
     }
 
-    /// The broker refused this filter: not to be asked for again.
-    pub(super) fn refused(&mut self, filter: &str) {
-        if let Some(wanted) = &mut self.wanted {
-            wanted.retain(|(name, _)| **name != *filter);
-        }
-    }
-
-    /// What is to be subscribed anew.
-    pub(super) fn wanted(&self) -> Vec<(Box<str>, Qos)> {
-        self.wanted.clone().unwrap_or_default()
+    /// What a new connection has to subscribe to: all that is wanted, or what was not `confirmed` by a broker that kept
+    /// the rest.
+    pub(super) fn to_renew(&self, confirmed: bool) -> Vec<(Box<str>, Qos)> {
+        let Some(wanted) = &self.wanted else { return Vec::new() };
+        let mut renew: Vec<_> =
+            wanted.iter().filter(|(_, wanted)| !confirmed || wanted.pending.is_some()).collect();
+        renew.sort_unstable_by_key(|(_, wanted)| wanted.order);
+        renew.into_iter().map(|(filter, wanted)| (filter.clone(), wanted.qos)).collect()
     }
 }

@@ -6,8 +6,8 @@
 //!                            `lent` bytes               buffer[head..]
 //!                      |<------------------- marks ------------------------>|
 //! ```
-//! A mark stands for a packet (control packets in a row share one), so that a QoS 0 publish is done exactly when the
-//! system has taken its last byte.
+//! A mark stands for a packet (answers in a row share one), so that a QoS 0 publish is done exactly when the system has
+//! taken its last byte.
 
 use std::collections::VecDeque;
 
@@ -17,11 +17,16 @@ use crate::codec::PacketId;
 /// Memory kept by an emptied buffer; above it, it is given back.
 const KEEP: usize = 256 * 1024;
 
+/// Answers in a row share a mark up to this many bytes.
+const RUN: u32 = 4096;
+
 /// What a run of bytes is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Acknowledgements, pings, subscriptions.
+    /// CONNECT, subscriptions, pings.
     Control,
+    /// Answers to packets of the broker.
+    Reply,
     /// A QoS 0 publish, done when it is written.
     Message(Token),
     /// A copy of entry `entry` of the outbox, sent under `id`.
@@ -34,7 +39,7 @@ struct Mark {
     kind: Kind,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Transmit {
     buffer: Vec<u8>,
     /// Start of the unsent part of `buffer`.
@@ -58,11 +63,11 @@ impl Transmit {
     #[inline]
     pub(super) fn mark(&mut self, start: usize, kind: Kind) {
         let len = (self.buffer.len() - start) as u32;
-        if kind == Kind::Control
-            && let Some(Mark { len: last, kind: Kind::Control }) = self.marks.back_mut()
-            && let Some(sum) = last.checked_add(len)
+        if kind == Kind::Reply
+            && let Some(Mark { len: last, kind: Kind::Reply }) = self.marks.back_mut()
+            && *last < RUN
         {
-            *last = sum;
+            *last += len;
             return;
         }
         self.marks.push_back(Mark { len, kind });
@@ -105,6 +110,7 @@ impl Transmit {
     pub(super) fn advance(&mut self, n: usize, mut done: impl FnMut(Kind, usize)) {
         debug_assert!(n <= self.len(), "more sent than there was");
         if self.lent > 0 {
+            debug_assert!(n <= self.lent, "more sent than the writer had");
             self.lent -= n.min(self.lent);
         } else {
             self.head += n;
@@ -128,10 +134,10 @@ impl Transmit {
 
     /// The connection is gone: forgets everything, telling of each packet that was not wholly sent whether its first
     /// byte had been.
-    pub(super) fn clear(&mut self, mut lost: impl FnMut(Kind, usize, bool)) {
+    pub(super) fn clear(&mut self, mut lost: impl FnMut(Kind, bool)) {
         let mut begun = self.partial > 0;
         for mark in self.marks.drain(..) {
-            lost(mark.kind, mark.len as usize, begun);
+            lost(mark.kind, begun);
             begun = false;
         }
         *self = Transmit::default();

@@ -1,0 +1,325 @@
+//! One connection, driven by one task: timers, writes, reads, in that order, then sleep.
+//!
+//! Writes come before reads and are flushed, because a TLS stream makes progress with its own bytes that way. The lock is
+//! held around every step of the session and never around a call of the system: what is written has been taken from the
+//! session before, what was read lies in a buffer that all connections of the thread share.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use futures_lite::{AsyncRead, AsyncWrite};
+
+use super::clock::{Clock, Sleep};
+use super::shared::Shared;
+use crate::net::Stream;
+use crate::session;
+
+/// Size of the read buffer of the thread.
+const READ_BUFFER: usize = 64 * 1024;
+
+/// So many reads and writes in a row, then it is the turn of other connections.
+const BUDGET: usize = 8;
+
+/// Flushing takes at most so long when a connection is ended.
+const FLUSH: Duration = Duration::from_secs(1);
+
+/// After DISCONNECT the peer has so long to close its side…
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// … and may send so much before it does.
+const DRAIN_BYTES: usize = 8 << 20;
+
+thread_local! {
+    /// One for all connections: it would cost an idle one more than all the rest.
+    static INPUT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Why a connection is no longer driven.
+#[derive(Debug)]
+pub(super) enum End {
+    /// The caller ended it.
+    Replaced,
+    /// The peer closed it.
+    Eof,
+    /// Reading failed.
+    Read(io::Error),
+    /// Writing failed.
+    Write(io::Error),
+    /// The peer broke the protocol, refused us, or has gone silent.
+    Session(session::Error),
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            End::Replaced => f.write_str("closed by this side"),
+            End::Eof => f.write_str("closed by the broker"),
+            End::Read(error) | End::Write(error) => error.fmt(f),
+            End::Session(error) => error.fmt(f),
+        }
+    }
+}
+
+impl From<session::Error> for End {
+    fn from(error: session::Error) -> End {
+        End::Session(error)
+    }
+}
+
+pub(super) struct Driver {
+    shared: Arc<Shared>,
+    generation: u64,
+    stream: Stream,
+    /// Taken from the session; `out[at..]` is not written yet. While that is not empty the writer is lent out.
+    out: Vec<u8>,
+    at: usize,
+    /// Bytes were written since the last flush.
+    unflushed: bool,
+    /// Writing failed. Reported once reading has nothing more to tell: the peer may have said why it hung up.
+    write_error: Option<io::Error>,
+    /// For the session's deadlines.
+    alarm: Alarm,
+    /// For the end of lingering.
+    linger: Alarm,
+}
+
+impl Driver {
+    /// For a stream on which the session's CONNECT is to be sent.
+    pub(super) fn new(shared: Arc<Shared>, generation: u64, stream: Stream) -> Driver {
+        Driver {
+            shared,
+            generation,
+            stream,
+            out: Vec::new(),
+            at: 0,
+            unflushed: false,
+            write_error: None,
+            alarm: Alarm::default(),
+            linger: Alarm::default(),
+        }
+    }
+
+    /// Drives until the connection ends.
+    pub(super) async fn run(&mut self) -> End {
+        poll_fn(|cx| {
+            let mut budget = BUDGET;
+            loop {
+                match self.turn(cx, &mut budget) {
+                    Ok(true) => {}
+                    Ok(false) => return Poll::Pending,
+                    Err(end) => return Poll::Ready(end),
+                }
+            }
+        })
+        .await
+    }
+
+    /// Does what can be done now; whether something has become due meanwhile. Otherwise the task is woken when there is
+    /// more to do.
+    fn turn(&mut self, cx: &mut Context<'_>, budget: &mut usize) -> Result<bool, End> {
+        let now = self.shared.clock.now();
+        self.shared.enter(self.generation, cx).ok_or(End::Replaced)?.session.handle_timeout(now)?;
+        self.write(cx, budget)?;
+        if self.read(cx, budget)? {
+            self.write(cx, budget)?;
+        }
+        if *budget == 0 {
+            cx.waker().wake_by_ref();
+            return Ok(false);
+        }
+        if let Some(error) = self.write_error.take() {
+            return Err(End::Write(error));
+        }
+        let (timeout, lingers_until) = {
+            let inner = self.shared.enter(self.generation, cx).ok_or(End::Replaced)?;
+            (inner.session.poll_timeout(), inner.lingers_until())
+        };
+        let clock = &self.shared.clock;
+        Ok(self.alarm.poll(timeout, clock, cx) | self.linger.poll(lingers_until, clock, cx))
+    }
+
+    fn write(&mut self, cx: &mut Context<'_>, budget: &mut usize) -> Result<(), End> {
+        while self.write_error.is_none() {
+            if self.at == self.out.len() {
+                self.out.clear();
+                self.at = 0;
+                let mut inner = self.shared.enter(self.generation, cx).ok_or(End::Replaced)?;
+                inner.take_bytes(self.shared.clock.now(), &mut self.out);
+                if self.out.is_empty() {
+                    break;
+                }
+            }
+            if *budget == 0 {
+                return Ok(());
+            }
+            *budget -= 1;
+            match Pin::new(&mut self.stream).poll_write(cx, &self.out[self.at..]) {
+                Poll::Pending => break,
+                Poll::Ready(Ok(0)) => self.write_error = Some(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Err(error)) => self.write_error = Some(error),
+                Poll::Ready(Ok(n)) => {
+                    self.at += n;
+                    self.unflushed = true;
+                    let mut inner = self.shared.enter(self.generation, cx).ok_or(End::Replaced)?;
+                    inner.written(self.shared.clock.now(), n);
+                    self.shared.release(inner);
+                }
+            }
+        }
+        if self.unflushed && self.write_error.is_none() {
+            match Pin::new(&mut self.stream).poll_flush(cx) {
+                Poll::Pending => {}
+                Poll::Ready(Ok(())) => self.unflushed = false,
+                Poll::Ready(Err(error)) => self.write_error = Some(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether anything came.
+    fn read(&mut self, cx: &mut Context<'_>, budget: &mut usize) -> Result<bool, End> {
+        INPUT.with_borrow_mut(|input| {
+            input.resize(READ_BUFFER, 0);
+            let mut came = false;
+            loop {
+                {
+                    let mut inner = self.shared.enter(self.generation, cx).ok_or(End::Replaced)?;
+                    inner.check_back_pressure(self.shared.clock.now());
+                    if inner.paused || *budget == 0 {
+                        return Ok(came);
+                    }
+                }
+                *budget -= 1;
+                let n = match Pin::new(&mut self.stream).poll_read(cx, input) {
+                    Poll::Pending => return Ok(came),
+                    Poll::Ready(Ok(0)) => return Err(End::Eof),
+                    Poll::Ready(Ok(n)) => n,
+                    Poll::Ready(Err(error)) => return Err(End::Read(error)),
+                };
+                came = true;
+                let mut inner = self.shared.enter(self.generation, cx).ok_or(End::Replaced)?;
+                let outcome = inner.session.handle_input(self.shared.clock.now(), &input[..n]);
+                inner.note_accepted();
+                self.shared.release(inner);
+                outcome?;
+            }
+        })
+    }
+
+    /// The caller has ended the connection: writes what was taken and `last_words`, ends our direction, reads until the
+    /// peer has ended its own, and closes. Each step has its limit.
+    ///
+    /// Closing a socket with unread input makes the system answer with a reset, which overtakes DISCONNECT: then the
+    /// broker would publish the will. Therefore everything that comes is read first.
+    pub(super) async fn say_goodbye(mut self, last_words: Vec<u8>) {
+        if self.write_error.is_some() {
+            return;
+        }
+        if self.at == self.out.len() {
+            (self.out, self.at) = (last_words, 0);
+        } else {
+            self.out.extend_from_slice(&last_words);
+        }
+        let clock = self.shared.clock.clone();
+        let mut deadline = clock.now() + FLUSH;
+        let mut alarm = Alarm::default();
+        let mut said = false;
+        let mut peer_is_done = false;
+        let mut drained = 0;
+        poll_fn(|cx| {
+            {
+                let mut inner = self.shared.lock();
+                inner.wake_by(cx);
+                if inner.cut {
+                    return Poll::Ready(());
+                }
+            }
+            if !said {
+                match self.poll_last_words(cx) {
+                    Poll::Ready(true) => {
+                        said = true;
+                        deadline = clock.now() + DRAIN;
+                    }
+                    Poll::Ready(false) => return Poll::Ready(()),
+                    Poll::Pending => {}
+                }
+            }
+            // Also before all is said: the peer may not read as long as it cannot write.
+            let mut budget = BUDGET;
+            while !peer_is_done {
+                if budget == 0 {
+                    cx.waker().wake_by_ref();
+                    break;
+                }
+                budget -= 1;
+                match self.poll_discard(cx) {
+                    Poll::Pending => break,
+                    Poll::Ready(Ok(n)) if n > 0 => drained += n,
+                    Poll::Ready(Ok(_)) => peer_is_done = true,
+                    Poll::Ready(Err(_)) => return Poll::Ready(()),
+                }
+            }
+            let enough = said && (peer_is_done || drained > DRAIN_BYTES);
+            if enough {
+                return Poll::Ready(());
+            }
+            while alarm.poll(Some(deadline), &clock, cx) {
+                if clock.now() >= deadline {
+                    return Poll::Ready(());
+                }
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Writes the rest of `out` and ends our direction; false if that is not possible.
+    fn poll_last_words(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        while self.at < self.out.len() {
+            match Pin::new(&mut self.stream).poll_write(cx, &self.out[self.at..]) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(false),
+                Poll::Ready(Ok(n)) => self.at += n,
+            }
+        }
+        // close() includes a flush
+        Pin::new(&mut self.stream).poll_close(cx).map(|outcome| outcome.is_ok())
+    }
+
+    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        INPUT.with_borrow_mut(|input| {
+            input.resize(READ_BUFFER, 0);
+            Pin::new(&mut self.stream).poll_read(cx, input)
+        })
+    }
+}
+
+/// A sleep that is set anew only when it would come too late: deadlines mostly move back, and a wake-up that turns out
+/// too early costs less than a timer per packet.
+#[derive(Default)]
+struct Alarm(Option<(Instant, Sleep)>);
+
+impl Alarm {
+    /// Whether it may be `at`; if not, `cx` is woken then.
+    fn poll(&mut self, at: Option<Instant>, clock: &Clock, cx: &mut Context<'_>) -> bool {
+        let Some(at) = at else {
+            self.0 = None;
+            return false;
+        };
+        let (_, sleep) = match &mut self.0 {
+            Some(armed) if armed.0 <= at => armed,
+            late => late.insert((at, clock.sleep_until(at))),
+        };
+        let due = Pin::new(sleep).poll(cx).is_ready();
+        if due {
+            self.0 = None;
+        }
+        due
+    }
+}

@@ -1,0 +1,251 @@
+//! One MQTT client with a socket and a clock: what connects, reconnects and drives a [`Session`].
+//!
+//! ```text
+//!   any thread                              the reactor's thread (one per process)
+//!   ----------                              --------------------------------------
+//!   Client::connect ──────── spawns ──────▶ supervisor: ask credentials, dial, drive, wait, again
+//!   Client::publish ─┐                          │
+//!   Client::close   ─┼─▶ Mutex<Inner> ◀─────── driver: socket <-> session
+//!   swap_events     ─┘   session, state         │
+//!        ▲                                      │
+//!        └── Sink::ready, no lock held ◀────────┘
+//! ```
+//!
+//! Everything that either thread may touch stands behind one lock ([`shared`]): the session with its buffers, the state,
+//! the socket that bytes may be sent on directly. Calls never wait for the network: they change the session, perhaps send
+//! without blocking, and wake the task that has the rest to do. What happened comes back as
+//! [`Events`](crate::session::Events), to be taken with [`Client::swap_events`] whenever [`Sink::ready`] says so.
+//!
+//! | file | job |
+//! | --- | --- |
+//! | `shared` | the state behind the lock, and every change of it that is not I/O |
+//! | `supervisor` | one task from `connect` to the end: attempts, losses, reconnects |
+//! | `driver` | one connection: writes, reads, timers; its goodbye |
+//! | `reconnect` | when to try again, and where (pure) |
+//! | `options`, `error`, `clock`, `reactor` | plain values, reasons, time, the thread |
+
+pub mod clock;
+mod driver;
+pub mod error;
+pub mod options;
+pub mod reactor;
+pub mod reconnect;
+mod shared;
+mod shutdown;
+mod supervisor;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+pub use clock::{Clock, ManualClock, Sleep};
+pub use error::ConnectError;
+pub use options::{ClientOptions, ConnectOptions, Credentials, Options, Policy, Profile, Server, Will};
+pub use shutdown::shutdown_all;
+
+use crate::codec::Qos;
+use crate::session::{self, Config, Events, Refused, Session, Token};
+use crate::sys;
+use shared::Shared;
+
+/// Is told that a client has events.
+pub trait Sink: Send + Sync {
+    /// The client's events went from none to some: [`Client::swap_events`] has something to give. Called on any thread,
+    /// also from inside calls of [`Client`], with no lock held; must not block. Once per batch: not again before the
+    /// next `swap_events`. Now and then the batch turns out to be empty.
+    fn ready(&self);
+}
+
+/// What a client is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum State {
+    /// Nothing: not connected before, given up, or closed. After [`Client::close`] it is idle at once.
+    #[default]
+    Idle,
+    /// `connect` was called, the outcome is open.
+    Connecting,
+    /// The broker has accepted the connection.
+    Connected,
+    /// The connection was lost, and the [`Policy`] is at work.
+    Reconnecting,
+}
+
+/// When the bytes of a call are to go out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sending {
+    /// Soon without further calls, as cheaply as may be: at once when nothing was sent for a millisecond, else together
+    /// with what follows within 300 µs.
+    Soon,
+    /// The caller promises [`Client::flush`] when it is through with its batch; many bytes start earlier.
+    AtFlush,
+}
+
+/// Counters of a client, from its beginning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Those of its session.
+    pub session: session::Stats,
+    /// Connections accepted after a loss, without a new `connect`.
+    pub reconnects: u64,
+}
+
+/// A handle to one client; clones are the same client.
+///
+/// Every method returns without waiting for the network and may be called on any thread and from inside
+/// [`Sink::ready`]. Dropping the last handle closes the client as [`close`](Client::close) does, in the background.
+pub struct Client {
+    shared: Arc<Shared>,
+}
+
+impl Client {
+    /// An idle client; starts no thread.
+    pub fn new(config: Config, options: ClientOptions, sink: Arc<dyn Sink>) -> Client {
+        let client = Client { shared: Shared::new(Session::new(config), options.clock, sink) };
+        shutdown::register(&client.shared);
+        client
+    }
+
+    /// A number that no other client of this process has.
+    pub fn id(&self) -> u64 {
+        self.shared.id
+    }
+
+    /// The clock that it was made with.
+    pub fn clock(&self) -> &Clock {
+        &self.shared.clock
+    }
+
+    /// Connects, and keeps connected if `options` say so.
+    ///
+    /// Exactly one of `Event::Connected` and `Event::ConnectFailed` follows, none when `close` or another `connect`
+    /// comes before the caller has seen it. After `Connected`, each end of a connection is one `Event::Offline` and each
+    /// return one more `Connected`; failing retries are silent.
+    ///
+    /// On a connected client this first says DISCONNECT (QoS 0 that was not sent is dropped) and `Offline` comes before
+    /// anything of the new attempt; an attempt under way ends silently, with its outcome if that has not been taken by
+    /// `swap_events`. (A caller that is in the middle of a batch skips what that holds of the old attempt.)
+    pub fn connect(&self, options: Options) {
+        self.shared.connect(options);
+    }
+
+    /// Replaces the will for every CONNECT from now on until the next [`connect`](Client::connect), reconnects included.
+    pub fn set_will(&self, will: Option<Will>) {
+        self.shared.lock().will = Some(will);
+    }
+
+    /// Answers `Event::CredentialsWanted`; none fails the attempt (reason -1). Ignored when nothing was asked.
+    pub fn provide_credentials(&self, credentials: Option<Credentials>) {
+        self.shared.provide_credentials(credentials);
+    }
+
+    /// Accepts a message for delivery. The caller has checked the topic and the size
+    /// ([`v4::publish_size`](crate::codec::v4::publish_size)).
+    #[inline]
+    pub fn publish(
+        &self,
+        topic: &str,
+        payload: &[u8],
+        qos: Qos,
+        retain: bool,
+        token: Token,
+        sending: Sending,
+    ) -> Result<(), Refused> {
+        let mut inner = self.shared.lock();
+        inner.session.publish(topic, payload, qos, retain, token)?;
+        if inner.wants_push(sending) {
+            self.shared.push(inner);
+        }
+        Ok(())
+    }
+
+    /// Sends one SUBSCRIBE. At least one filter, each checked by the caller.
+    pub fn subscribe(&self, filters: &[(&str, Qos)], token: Token, sending: Sending) -> Result<(), Refused> {
+        let mut inner = self.shared.lock();
+        inner.session.subscribe(filters, token)?;
+        if inner.wants_push(sending) {
+            self.shared.push(inner);
+        }
+        Ok(())
+    }
+
+    /// Sends one UNSUBSCRIBE. At least one filter, each checked by the caller.
+    pub fn unsubscribe(&self, filters: &[&str], token: Token, sending: Sending) -> Result<(), Refused> {
+        let mut inner = self.shared.lock();
+        inner.session.unsubscribe(filters, token)?;
+        if inner.wants_push(sending) {
+            self.shared.push(inner);
+        }
+        Ok(())
+    }
+
+    /// Sends what is unsent now, without blocking, as far as the system takes it; the writer does the rest. To be
+    /// called after a batch of [`Sending::AtFlush`], and cheap when there is nothing to do.
+    pub fn flush(&self) {
+        let inner = self.shared.lock();
+        if inner.session.unsent() > 0 {
+            self.shared.flush(inner);
+        }
+    }
+
+    /// Ends what this client is about; it is idle when this returns, and nothing but `Offline` and `Dropped` is delivered
+    /// from here on. (A caller that is in the middle of a batch delivers of the rest at most an `Offline`, if the last
+    /// thing that it delivered of the two was `Connected`.)
+    ///
+    /// Connected: what is unsent is flushed for at most a second, DISCONNECT goes out, the socket is closed in such a way
+    /// that the broker gets it, then `Offline` comes. That happens in the background; a `connect` that follows waits for
+    /// it. Otherwise it ends an attempt or the reconnecting silently, or does nothing.
+    pub fn close(&self) {
+        self.shared.close();
+    }
+
+    /// Messages accepted and not done yet, and their bytes.
+    pub fn pending(&self) -> (u64, u64) {
+        self.shared.lock().session.pending()
+    }
+
+    /// What it is about.
+    pub fn state(&self) -> State {
+        self.shared.lock().state
+    }
+
+    /// Whether it is connecting, connected, reconnecting, still saying goodbye, or has events that nobody took.
+    pub fn busy(&self) -> bool {
+        self.shared.lock().busy()
+    }
+
+    /// Exchanges the events that wait for `empty`, which must have been emptied.
+    pub fn swap_events(&self, empty: &mut Events) {
+        self.shared.swap_events(empty);
+    }
+
+    /// Counters.
+    pub fn stats(&self) -> Stats {
+        let inner = self.shared.lock();
+        Stats { session: inner.session.stats(), reconnects: inner.reconnects }
+    }
+
+    fn from_shared(shared: Arc<Shared>) -> Client {
+        shared.handles.fetch_add(1, Ordering::Relaxed);
+        Client { shared }
+    }
+}
+
+impl Clone for Client {
+    fn clone(&self) -> Client {
+        Client::from_shared(self.shared.clone())
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        // In a forked child the lock may be held for ever by a thread that does not exist there.
+        if self.shared.handles.fetch_sub(1, Ordering::AcqRel) == 1 && !sys::forked() {
+            self.shared.close();
+        }
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Client({})", self.shared.id)
+    }
+}

@@ -1,0 +1,550 @@
+//! What a client's callers and its task on the reactor share, behind one lock, and every change of it that is not I/O.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Waker};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use smol::Task;
+
+use super::error::ConnectError;
+use super::options::{Credentials, Options, Profile, Will};
+use super::{Clock, Sending, Sink, State, reactor, supervisor};
+use crate::net;
+use crate::session::{Event, Events, Keep, Session, Token};
+
+/// The writer, once woken, waits this long for more before it takes the bytes: waking it costs the caller more than
+/// encoding many messages does.
+const LINGER: Duration = Duration::from_micros(300);
+
+/// With this much waiting it does not linger.
+const LINGER_BYTES: usize = 32 * 1024;
+
+/// When nothing was sent for this long, a single message goes out at once on the caller's thread.
+const QUIET: Duration = Duration::from_millis(1);
+
+/// A batch that is to be flushed later is begun by the writer when it is this large.
+const EARLY_BYTES: usize = 64 * 1024;
+
+/// The most that is sent directly: copying more into the system would hold the caller up.
+const DIRECT_BYTES: usize = 256 * 1024;
+
+/// Above this weight of events that nobody has taken the socket is not read.
+pub(super) const MAX_EVENTS_BYTES: usize = 4 << 20;
+
+pub(super) struct Shared {
+    pub(super) id: u64,
+    pub(super) clock: Clock,
+    sink: Arc<dyn Sink>,
+    /// How many [`Client`](super::Client)s point here; the tasks do not count.
+    pub(super) handles: AtomicUsize,
+    inner: Mutex<Inner>,
+    /// Notified when [`Inner::closing`] becomes false.
+    said_goodbye: Condvar,
+}
+
+/// The part behind the lock. Tasks come one after the other: a new one waits for the end of the one before, so there is
+/// never more than one connection, one that says goodbye included.
+pub(super) struct Inner {
+    pub(super) session: Session,
+    pub(super) state: State,
+    /// Which `connect` or `close` is in force; a task that was started under another one has been replaced.
+    pub(super) generation: u64,
+    /// The newest task; kept so that the next one can wait for its end.
+    task: Option<Task<()>>,
+    /// Wakes the task of the connection or attempt.
+    waker: Option<Waker>,
+    /// The sink has been told and nobody has come for the events yet.
+    notified: bool,
+    pub(super) writer: Writer,
+    /// The reader holds back because of [`MAX_EVENTS_BYTES`].
+    pub(super) paused: bool,
+    /// The last words of a connection that was ended by the caller, until its task takes them.
+    farewell: Option<Farewell>,
+    /// A connection still says goodbye.
+    closing: bool,
+    /// It shall stop that at once.
+    pub(super) cut: bool,
+    /// What to keep when the caller ends a connection or nothing reconnects.
+    pub(super) keep: Keep,
+    /// Whether this `connect` reconnects after a loss.
+    pub(super) reconnects_after_loss: bool,
+    /// Replaces the will of the options.
+    pub(super) will: Option<Option<Will>>,
+    pub(super) credentials: CredentialsState,
+    pub(super) reconnects: u64,
+}
+
+/// How bytes get to the socket.
+#[derive(Default)]
+pub(super) struct Writer {
+    /// The socket, if callers may send on it themselves.
+    direct: Option<net::Tcp>,
+    /// Bytes that the task has taken from the session and not written yet. Nobody else sends meanwhile.
+    lent: usize,
+    /// The task has been woken for bytes that it has not taken yet.
+    kicked: bool,
+    /// It shall not linger.
+    urgent: bool,
+    /// Until when it lingers.
+    linger: Option<Instant>,
+    last_send: Option<Instant>,
+}
+
+/// What is left to do for a connection that the caller has ended.
+struct Farewell {
+    /// To be written behind what the task has taken already; DISCONNECT is at the end.
+    bytes: Vec<u8>,
+    /// The caller has seen the connection and hears of its end.
+    offline: bool,
+}
+
+/// Where a question for credentials stands.
+#[derive(Default)]
+pub(super) enum CredentialsState {
+    #[default]
+    NotAsked,
+    Asked,
+    Given(Option<Credentials>),
+}
+
+impl Shared {
+    pub(super) fn new(session: Session, clock: Clock, sink: Arc<dyn Sink>) -> Arc<Shared> {
+        static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+        Arc::new(Shared {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            clock,
+            sink,
+            handles: AtomicUsize::new(1),
+            inner: Mutex::new(Inner {
+                session,
+                state: State::Idle,
+                generation: 0,
+                task: None,
+                waker: None,
+                notified: false,
+                writer: Writer::default(),
+                paused: false,
+                farewell: None,
+                closing: false,
+                cut: false,
+                keep: Keep::Nothing,
+                reconnects_after_loss: false,
+                will: None,
+                credentials: CredentialsState::default(),
+                reconnects: 0,
+            }),
+            said_goodbye: Condvar::new(),
+        })
+    }
+
+    #[inline]
+    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock()
+    }
+
+    /// The lock, for the task of `generation`, which is woken by later changes; none if it has been replaced.
+    #[inline]
+    pub(super) fn enter(&self, generation: u64, cx: &Context<'_>) -> Option<MutexGuard<'_, Inner>> {
+        let mut inner = self.current(generation)?;
+        inner.wake_by(cx);
+        Some(inner)
+    }
+
+    /// The lock, unless `generation` has been replaced.
+    #[inline]
+    pub(super) fn current(&self, generation: u64) -> Option<MutexGuard<'_, Inner>> {
+        Some(self.inner.lock()).filter(|inner| inner.generation == generation)
+    }
+
+    /// Gives the lock back and tells the sink if there is something new.
+    #[inline]
+    pub(super) fn release(&self, mut inner: MutexGuard<'_, Inner>) {
+        if inner.notified || inner.session.events().is_empty() {
+            return;
+        }
+        inner.notified = true;
+        drop(inner);
+        self.sink.ready();
+    }
+
+    // What callers do.
+
+    pub(super) fn connect(self: &Arc<Self>, options: Options) {
+        let started = reactor::start();
+        let mut inner = self.lock();
+        let was_connected = inner.leave(self.clock.now(), false);
+        let offline = inner.purge(false, was_connected);
+        if let Some(farewell) = &mut inner.farewell {
+            farewell.offline |= offline && was_connected;
+        }
+        inner.state = State::Connecting;
+        inner.reconnects_after_loss = options.reconnect.is_some();
+        inner.keep = options.profiles.first().map_or(Keep::Nothing, Profile::keep);
+        inner.will = None;
+        let error = match (started, options.profiles.first()) {
+            (Err(error), _) => Some(format!("cannot start the network thread: {error}")),
+            (_, None) => Some("no server is given".to_owned()),
+            _ => None,
+        };
+        let waker = inner.waker.take();
+        if let Some(error) = error {
+            inner.fail(&ConnectError::Setup(error));
+        } else {
+            let previous = inner.task.take();
+            let task = supervisor::run(self.clone(), inner.generation, options, previous);
+            inner.task = Some(reactor::spawn(task));
+        }
+        self.release(inner);
+        // whom this replaces has to notice
+        waker.inspect(Waker::wake_by_ref);
+    }
+
+    pub(super) fn close(&self) {
+        let mut inner = self.lock();
+        let was_connected = inner.leave(self.clock.now(), true);
+        let offline = inner.purge(true, was_connected);
+        if let Some(farewell) = &mut inner.farewell {
+            farewell.offline |= offline && was_connected;
+        }
+        let waker = inner.waker.take();
+        self.release(inner);
+        waker.inspect(Waker::wake_by_ref);
+    }
+
+    pub(super) fn provide_credentials(&self, credentials: Option<Credentials>) {
+        let mut inner = self.lock();
+        if matches!(inner.credentials, CredentialsState::Asked) {
+            inner.credentials = CredentialsState::Given(credentials);
+            wake(inner);
+        }
+    }
+
+    pub(super) fn swap_events(&self, empty: &mut Events) {
+        let mut inner = self.lock();
+        inner.session.events().swap(empty);
+        inner.notified = false;
+        if inner.paused {
+            wake(inner);
+        }
+    }
+
+    /// Sees to it that what has just been encoded goes out; called when [`Inner::wants_push`] says so.
+    #[cold]
+    pub(super) fn push(&self, mut inner: MutexGuard<'_, Inner>) {
+        if inner.session.unsent() == 0 {
+            return; // kept for later: there is no connection, or the window is full
+        }
+        if self.clock.is_manual() {
+            return self.flush(inner); // a test that moves time by hand shall not depend on the real one
+        }
+        if inner.writer.kicked || inner.session.unsent() >= LINGER_BYTES {
+            return self.hurry(inner);
+        }
+        let now = self.clock.now();
+        if inner.writer.last_send.is_some_and(|at| now.saturating_duration_since(at) < QUIET) {
+            inner.writer.linger = Some(now + LINGER);
+            inner.writer.kicked = true;
+            return wake(inner);
+        }
+        self.flush(inner);
+    }
+
+    /// Sends directly if that is possible, else hurries the writer.
+    pub(super) fn flush(&self, mut inner: MutexGuard<'_, Inner>) {
+        if inner.can_send_directly() {
+            inner.send_directly(self.clock.now());
+        }
+        self.hurry(inner);
+    }
+
+    /// Makes the writer take what is unsent without lingering.
+    fn hurry(&self, mut inner: MutexGuard<'_, Inner>) {
+        let waker = if inner.session.unsent() > 0 && !(inner.writer.kicked && inner.writer.urgent) {
+            inner.writer.kicked = true;
+            inner.writer.urgent = true;
+            inner.waker.clone()
+        } else {
+            None
+        };
+        self.release(inner);
+        waker.inspect(Waker::wake_by_ref);
+    }
+
+    /// Waits until no connection says goodbye; makes it stop at `deadline`.
+    pub(super) fn await_goodbye(&self, deadline: Instant) {
+        let mut inner = self.lock();
+        while inner.closing {
+            if self.said_goodbye.wait_until(&mut inner, deadline).timed_out() && inner.closing {
+                inner.cut = true;
+                return wake(inner);
+            }
+        }
+    }
+
+    // What the task does.
+
+    /// What is left to write on a connection that the caller has ended; none if it never was one that the broker had
+    /// accepted.
+    pub(super) fn take_last_words(&self) -> Option<Vec<u8>> {
+        self.lock().farewell.as_mut().map(|farewell| std::mem::take(&mut farewell.bytes))
+    }
+
+    /// The task ends: if it had a connection that the caller has ended, that is really closed now.
+    pub(super) fn finished(&self, generation: u64) {
+        let mut inner = self.lock();
+        if inner.generation == generation {
+            inner.waker = None;
+        }
+        if inner.closing {
+            inner.closing = false;
+            inner.cut = false;
+            if inner.farewell.take().is_some_and(|farewell| farewell.offline) {
+                inner.session.events().push(Event::Offline);
+            }
+            self.said_goodbye.notify_all();
+        }
+        self.release(inner);
+    }
+}
+
+impl Inner {
+    pub(super) fn busy(&mut self) -> bool {
+        self.state != State::Idle || self.closing || !self.session.events().is_empty()
+    }
+
+    /// Later changes wake this task.
+    #[inline]
+    pub(super) fn wake_by(&mut self, cx: &Context<'_>) {
+        match &mut self.waker {
+            Some(waker) => waker.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+    }
+
+    /// Whether something that was just encoded needs [`Shared::push`]: almost never in a burst.
+    #[inline]
+    pub(super) fn wants_push(&self, sending: Sending) -> bool {
+        match sending {
+            Sending::Soon => {
+                !self.writer.kicked || (!self.writer.urgent && self.session.unsent() >= LINGER_BYTES)
+            }
+            Sending::AtFlush => !self.writer.kicked && self.session.unsent() >= EARLY_BYTES,
+        }
+    }
+
+    // A connection, seen by its task.
+
+    /// A byte stream is up.
+    pub(super) fn opened(&mut self, direct: Option<net::Tcp>) {
+        self.writer = Writer { direct, ..Writer::default() };
+        self.paused = false;
+    }
+
+    /// Bytes came: the broker may have accepted the connection by them.
+    #[inline]
+    pub(super) fn note_accepted(&mut self) {
+        if self.state != State::Connected && self.session.is_connected() {
+            if self.state == State::Reconnecting {
+                self.reconnects += 1;
+            }
+            self.state = State::Connected;
+            self.session.set_offline_queue(self.reconnects_after_loss);
+        }
+    }
+
+    /// Takes the bytes to be written, unless there are none or the writer has to linger for more.
+    pub(super) fn take_bytes(&mut self, now: Instant, buffer: &mut Vec<u8>) {
+        let unsent = self.session.unsent();
+        let lingers = self.lingers_until().is_some_and(|until| now < until);
+        if unsent == 0 || lingers {
+            return;
+        }
+        (self.writer.kicked, self.writer.urgent, self.writer.linger) = (false, false, None);
+        self.session.take_transmit(buffer);
+        self.writer.lent = buffer.len();
+    }
+
+    /// Until when the writer waits for more bytes; none: it does not.
+    pub(super) fn lingers_until(&self) -> Option<Instant> {
+        let waits = !self.writer.urgent && (1..LINGER_BYTES).contains(&self.session.unsent());
+        self.writer.linger.filter(|_| waits && self.writer.lent == 0)
+    }
+
+    /// The system took `n` of the bytes that were taken.
+    pub(super) fn written(&mut self, now: Instant, n: usize) {
+        self.writer.lent -= n;
+        self.writer.last_send = Some(now);
+        self.session.handle_transmitted(now, n);
+    }
+
+    /// The reader has to hold back, or no longer.
+    #[inline]
+    pub(super) fn check_back_pressure(&mut self, now: Instant) {
+        let paused = self.session.events().weight() > MAX_EVENTS_BYTES;
+        if self.paused != paused {
+            self.paused = paused;
+            self.session.set_reading(now, !paused);
+        }
+    }
+
+    /// An attempt failed for good.
+    pub(super) fn fail(&mut self, error: &ConnectError) {
+        self.end_connection(self.keep);
+        self.state = State::Idle;
+        let detail = error.to_string();
+        self.session.events().push(Event::ConnectFailed { reason: error.reason(), detail: &detail });
+    }
+
+    /// The socket is gone, without the caller having asked for it.
+    pub(super) fn end_connection(&mut self, keep: Keep) {
+        self.session.handle_closed(keep);
+        self.writer = Writer::default();
+        self.paused = false;
+        self.credentials = CredentialsState::NotAsked;
+    }
+
+    // Direct sends.
+
+    #[inline]
+    fn can_send_directly(&self) -> bool {
+        self.writer.direct.is_some() && self.writer.lent == 0
+    }
+
+    /// Gives the system what it takes at once. An error is left for the task to find.
+    fn send_directly(&mut self, now: Instant) {
+        let Some(socket) = &self.writer.direct else { return };
+        let bytes = self.session.transmit();
+        if let Ok(n) = send(socket, &bytes[..bytes.len().min(DIRECT_BYTES)]) {
+            self.writer.last_send = Some(now);
+            self.session.handle_transmitted(now, n);
+        }
+        if self.session.unsent() == 0 {
+            (self.writer.kicked, self.writer.urgent, self.writer.linger) = (false, false, None);
+        }
+    }
+
+    // The end, by the caller.
+
+    /// Ends what is going on, by `close` (which flushes) or by another `connect` (which does not); whether there was an
+    /// accepted connection. That one is left to its task with its last words; it is [`closing`](Self::closing) until they
+    /// are said.
+    fn leave(&mut self, now: Instant, flush: bool) -> bool {
+        let was_connected = self.state == State::Connected;
+        self.generation += 1;
+        if was_connected {
+            let bytes = self.last_words(now, flush);
+            self.farewell = Some(Farewell { bytes, offline: false });
+            self.closing = true;
+        }
+        if self.state != State::Idle {
+            self.session.set_offline_queue(false);
+            self.end_connection(self.keep);
+        }
+        self.state = State::Idle;
+        was_connected
+    }
+
+    /// Everything that is still to be written, DISCONNECT last, but for what the task has taken and what the system
+    /// takes now.
+    fn last_words(&mut self, now: Instant, flush: bool) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        if flush {
+            // Each round lets more of the queue into the window.
+            loop {
+                self.take_all(now, &mut bytes);
+                if self.session.unsent() == 0 {
+                    break;
+                }
+            }
+            self.session.disconnect();
+        } else {
+            self.session.drop_unsent_messages();
+            self.session.disconnect();
+        }
+        self.take_all(now, &mut bytes);
+        if let Some(socket) = self.writer.direct.take()
+            && let Ok(n) = send(&socket, &bytes[..bytes.len().min(DIRECT_BYTES)])
+        {
+            bytes.drain(..n);
+        }
+        bytes
+    }
+
+    /// Moves what is unsent to `bytes`, so that the session is through with it. What the task has taken it will write.
+    fn take_all(&mut self, now: Instant, bytes: &mut Vec<u8>) {
+        if self.writer.lent > 0 {
+            self.writer.direct = None; // the task's bytes come first
+            self.session.handle_transmitted(now, std::mem::take(&mut self.writer.lent));
+        }
+        let mut more = Vec::new();
+        self.session.take_transmit(&mut more);
+        self.session.handle_transmitted(now, more.len());
+        if bytes.is_empty() {
+            *bytes = more;
+        } else {
+            bytes.append(&mut more);
+        }
+    }
+
+    /// Takes events out that must not be heard any more: the outcome and the requests of what `leave` ended, and with
+    /// `all` everything but the end of a connection that the caller knows of. Whether such an end is still to be told.
+    fn purge(&mut self, all: bool, was_connected: bool) -> bool {
+        let mut old = Events::new();
+        self.session.events().swap(&mut old);
+        let events = self.session.events();
+        // What comes first of Connected and Offline says what the caller thinks: it has not seen the one, so it believes
+        // in the other.
+        let mut caller_is_connected = None;
+        while let Some(event) = old.pop() {
+            match event {
+                Event::Connected { .. } => {
+                    caller_is_connected.get_or_insert(false);
+                }
+                Event::Offline => {
+                    if caller_is_connected.is_none() {
+                        events.push(event);
+                        // told by this one
+                        caller_is_connected = Some(false);
+                    }
+                }
+                Event::ConnectFailed { .. } | Event::CredentialsWanted => {}
+                Event::Dropped { .. } => events.push(event),
+                other if !all => events.push(other),
+                Event::Published { token, .. }
+                | Event::Subscribed { token, .. }
+                | Event::Unsubscribed { token } => {
+                    if token != Token::NONE {
+                        events.push(Event::Dropped { token });
+                    }
+                }
+                Event::Message { .. } | Event::Overflow { .. } | Event::Drained => {}
+            }
+        }
+        caller_is_connected.unwrap_or(was_connected)
+    }
+}
+
+/// Wakes the task, after giving the lock back: the woken thread needs it.
+fn wake(inner: MutexGuard<'_, Inner>) {
+    let waker = inner.waker.clone();
+    drop(inner);
+    waker.inspect(Waker::wake_by_ref);
+}
+
+/// Sends without blocking. On Linux std writes to a socket with `send` and MSG_NOSIGNAL, so a broken connection raises no
+/// signal in a program that is not ours; `writev` would.
+fn send(socket: &net::Tcp, bytes: &[u8]) -> io::Result<usize> {
+    if bytes.is_empty() {
+        return Ok(0);
+    }
+    let mut socket = socket.get_ref();
+    loop {
+        match socket.write(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            outcome => return outcome,
+        }
+    }
+}

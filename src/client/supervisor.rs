@@ -1,0 +1,286 @@
+//! One task from a `connect` to its end: attempts, the connection, losses, waits.
+//!
+//! The task looks at the shared state at each step with [`Shared::enter`], which fails once another `connect` or a
+//! `close` is in force: then it has only to say goodbye, if it had a connection, and to be silent otherwise.
+
+use std::collections::hash_map::RandomState;
+use std::future::{Future, poll_fn};
+use std::hash::{BuildHasher, Hasher};
+use std::io;
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Instant;
+
+use futures_lite::FutureExt;
+use smol::Task;
+
+use super::driver::{Driver, End};
+use super::error::ConnectError;
+use super::options::{Credentials, Options, Profile};
+use super::reconnect::Backoff;
+use super::shared::{CredentialsState, Inner, Shared};
+use super::{Clock, State};
+use crate::net;
+use crate::session::{self, Event, Keep};
+
+/// The task of one `connect`. `previous` is that of the one before, which may still say goodbye.
+pub(super) async fn run(shared: Arc<Shared>, generation: u64, options: Options, previous: Option<Task<()>>) {
+    if let Some(previous) = previous {
+        previous.await;
+    }
+    let backoff = Backoff::new(options.reconnect.unwrap_or_default(), options.profiles.len());
+    let mut supervisor = Supervisor { shared: &shared, generation, options: &options, backoff };
+    if AssertUnwindSafe(supervisor.supervise()).catch_unwind().await.is_err() {
+        // a bug of ours; the panic's message has gone to standard error
+        tracing::error!(target: "mqtt", "internal error, the connection is given up");
+        give_up(&shared, generation);
+    }
+    shared.finished(generation);
+}
+
+struct Supervisor<'a> {
+    shared: &'a Arc<Shared>,
+    generation: u64,
+    options: &'a Options,
+    backoff: Backoff,
+}
+
+/// How an attempt, and the connection that it may have led to, ended.
+enum Outcome {
+    /// The caller ended it.
+    Replaced,
+    /// The broker never accepted it.
+    Failed(ConnectError),
+    /// It had been accepted.
+    Lost(End),
+}
+
+impl Supervisor<'_> {
+    async fn supervise(&mut self) {
+        loop {
+            let profile = &self.options.profiles[self.backoff.profile()];
+            let outcome = match self.attempt(profile).await {
+                Ok(outcome) => outcome,
+                Err(error) => Outcome::Failed(error),
+            };
+            let go_on = match outcome {
+                Outcome::Replaced => false,
+                Outcome::Failed(error) => self.failed(&error),
+                Outcome::Lost(end) => self.lost(&end),
+            };
+            if !go_on {
+                return;
+            }
+            let wait = self.backoff.wait(random());
+            tracing::debug!(target: "mqtt", "next attempt in {wait:?}");
+            // a wait that no clock can show is one for ever
+            let until = self.clock().now().checked_add(wait);
+            if self.unless_replaced(sleep(self.clock(), until)).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// One attempt, and the connection if there comes one.
+    async fn attempt(&self, profile: &Profile) -> Result<Outcome, ConnectError> {
+        let credentials = if self.options.ask_credentials {
+            match self.ask_credentials().await {
+                Some(given) => Some(given.ok_or(ConnectError::NoCredentials)?),
+                None => return Ok(Outcome::Replaced),
+            }
+        } else {
+            None
+        };
+        let deadline = self.clock().now().checked_add(self.options.connect_timeout);
+        let Some(stream) = self.unless_replaced(self.dial(profile, deadline)).await else {
+            return Ok(Outcome::Replaced);
+        };
+        let stream = stream?;
+        if !self.send_connect(profile, credentials.as_ref(), &stream, deadline) {
+            return Ok(Outcome::Replaced);
+        }
+        let mut driver = Driver::new(self.shared.clone(), self.generation, stream);
+        let end = driver.run().await;
+        if let Some(outcome) = self.conclude(end) {
+            return outcome;
+        }
+        if let Some(last_words) = self.shared.take_last_words() {
+            driver.say_goodbye(last_words).await;
+        }
+        Ok(Outcome::Replaced)
+    }
+
+    /// How a connection ended that the caller has not ended.
+    fn conclude(&self, end: End) -> Option<Result<Outcome, ConnectError>> {
+        let inner = self.shared.current(self.generation)?;
+        Some(match inner.state {
+            State::Connected => Ok(Outcome::Lost(end)),
+            _ => Err(why_refused(end, inner.session.unsent() > 0)),
+        })
+    }
+
+    /// Asks the caller; none if the attempt is replaced meanwhile.
+    async fn ask_credentials(&self) -> Option<Option<Credentials>> {
+        {
+            let mut inner = self.shared.current(self.generation)?;
+            inner.credentials = CredentialsState::Asked;
+            inner.session.events().push(Event::CredentialsWanted);
+            self.shared.release(inner);
+        }
+        poll_fn(|cx| {
+            let Some(mut inner) = self.shared.enter(self.generation, cx) else { return Poll::Ready(None) };
+            match std::mem::take(&mut inner.credentials) {
+                CredentialsState::Given(credentials) => Poll::Ready(Some(credentials)),
+                other => {
+                    inner.credentials = other;
+                    Poll::Pending
+                }
+            }
+        })
+        .await
+    }
+
+    async fn dial(&self, profile: &Profile, deadline: Option<Instant>) -> Result<net::Stream, ConnectError> {
+        let server = &profile.server;
+        tracing::debug!(target: "mqtt", "connecting to {server}");
+        let resolve = net::resolve(&server.host, server.port);
+        let addresses = before(self.clock(), deadline, resolve)
+            .await
+            .ok_or_else(|| ConnectError::ResolveTimeout(server.clone()))?
+            .map_err(|error| ConnectError::Resolve(server.clone(), error))?;
+        before(self.clock(), deadline, net::connect(&addresses))
+            .await
+            .ok_or_else(|| ConnectError::DialTimeout(server.clone()))?
+            .map_err(|error| ConnectError::Unreachable(server.clone(), error))
+    }
+
+    /// Encodes CONNECT; false if the attempt has been replaced.
+    fn send_connect(
+        &self,
+        profile: &Profile,
+        credentials: Option<&Credentials>,
+        stream: &net::Stream,
+        deadline: Option<Instant>,
+    ) -> bool {
+        let Some(mut inner) = self.shared.current(self.generation) else { return false };
+        inner.keep = profile.keep();
+        inner.opened(stream.direct());
+        let Inner { session, will, .. } = &mut *inner;
+        let will = match will {
+            Some(replaced) => replaced.as_ref(),
+            None => profile.connect.will.as_ref(),
+        };
+        session.connect(&profile.connect.packet(will, credentials), deadline);
+        true
+    }
+
+    /// An attempt failed: whether there is another.
+    fn failed(&self, error: &ConnectError) -> bool {
+        let Some(mut inner) = self.shared.current(self.generation) else { return false };
+        // Only the first attempt after `connect` is reported, and it is not repeated.
+        let retries = inner.state == State::Reconnecting;
+        if retries {
+            tracing::info!(target: "mqtt", "reconnecting failed: {error}");
+            inner.end_connection(Keep::Session);
+        } else {
+            tracing::warn!(target: "mqtt", "connecting failed: {error}");
+            inner.fail(error);
+        }
+        self.shared.release(inner);
+        retries
+    }
+
+    /// An accepted connection is gone: whether there is another attempt.
+    fn lost(&mut self, end: &End) -> bool {
+        let shared = self.shared;
+        let Some(mut inner) = shared.current(self.generation) else { return false };
+        tracing::warn!(target: "mqtt", "connection lost: {end}");
+        if inner.session.progressed(shared.clock.now()) {
+            self.backoff.progressed();
+        }
+        let retries = inner.reconnects_after_loss;
+        let keep = if retries { Keep::Session } else { inner.keep };
+        inner.end_connection(keep);
+        inner.state = if retries { State::Reconnecting } else { State::Idle };
+        inner.session.events().push(Event::Offline);
+        self.shared.release(inner);
+        retries
+    }
+
+    fn clock(&self) -> &Clock {
+        &self.shared.clock
+    }
+
+    /// What `future` gives; none, and `future` dropped, if the attempt is replaced before.
+    async fn unless_replaced<F: Future>(&self, future: F) -> Option<F::Output> {
+        let mut future = pin!(future);
+        poll_fn(|cx| {
+            if self.shared.enter(self.generation, cx).is_none() {
+                return Poll::Ready(None);
+            }
+            future.as_mut().poll(cx).map(Some)
+        })
+        .await
+    }
+}
+
+/// After a panic in the task: nobody shall wait for it.
+fn give_up(shared: &Shared, generation: u64) {
+    let mut inner = shared.lock();
+    if inner.generation == generation {
+        if inner.state == State::Connecting {
+            inner.fail(&ConnectError::Setup("internal error".into()));
+        } else {
+            let keep = inner.keep;
+            inner.end_connection(keep);
+            if std::mem::take(&mut inner.state) == State::Connected {
+                inner.session.events().push(Event::Offline);
+            }
+        }
+    }
+    shared.release(inner);
+}
+
+/// Why a connection that ended was never accepted. `unsent`: CONNECT is not out yet.
+fn why_refused(end: End, unsent: bool) -> ConnectError {
+    match end {
+        End::Session(session::Error::Refused(code)) => ConnectError::Refused(code),
+        End::Session(session::Error::TimedOut(_)) if unsent => ConnectError::SendTimeout,
+        End::Session(session::Error::TimedOut(_)) => ConnectError::NoConnack,
+        End::Session(error) => ConnectError::Violation(error),
+        End::Write(error) if unsent && !is_hangup(&error) => ConnectError::Send(error),
+        End::Write(error) | End::Read(error) => ConnectError::Closed(Some(error)),
+        End::Eof | End::Replaced => ConnectError::Closed(None),
+    }
+}
+
+/// The peer has ended the connection.
+fn is_hangup(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset)
+}
+
+/// What `future` gives before `deadline`.
+async fn before<F: Future>(clock: &Clock, deadline: Option<Instant>, future: F) -> Option<F::Output> {
+    let timeout = async {
+        sleep(clock, deadline).await;
+        None
+    };
+    async { Some(future.await) }.or(timeout).await
+}
+
+/// Sleeps until then, or for ever.
+async fn sleep(clock: &Clock, until: Option<Instant>) {
+    match until {
+        Some(until) => clock.sleep_until(until).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// From -1 to 1. Good enough to keep a fleet from reconnecting in step; std seeds every `RandomState` anew.
+fn random() -> f64 {
+    let bits = RandomState::new().build_hasher().finish();
+    bits as f64 / u64::MAX as f64 * 2.0 - 1.0
+}

@@ -1,0 +1,396 @@
+//! What the loop does next, and how it waits. Nothing here touches Lua: `hot` asks for a [`Step`] and makes the call.
+//!
+//! Where the loop stands is kept in the [`Cursor`] of the Lua state, not in a frame of the C stack: a callback may raise
+//! an error, which leaves the loop by a long jump, or enter the loop itself; either way the next step goes on behind the
+//! event that was taken last, and nothing is lost or run twice.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::State;
+use super::event_queue::{Entry, Waited};
+use super::peer::{Peer, slot};
+use crate::session::{Event, Events, Token};
+
+/// The key of the Lua state itself, whose callbacks are those of `mqtt.log` and `mqtt.trace`.
+pub(crate) const STATE: u32 = 0;
+
+/// The longest time between two looks at whether a signal came: one may arrive just before the wait begins.
+const SLICE: Duration = Duration::from_secs(1);
+
+/// A function to call: that in a slot of the object of this key.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Call {
+    pub(crate) key: u32,
+    pub(crate) slot: i32,
+    pub(crate) how: How,
+    pub(crate) with: With,
+}
+
+/// What becomes of the function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum How {
+    /// It stays.
+    Keep,
+    /// It is taken out of its slot, then called.
+    Once,
+    /// It is taken out of its slot and not called.
+    Forget,
+    /// It stays, and the object loses its anchor.
+    Release,
+    /// Both: it is taken out, the object loses its anchor, then it is called.
+    Last,
+}
+
+/// The arguments, after the object itself. What the pointers point to belongs to the [`Cursor`]; see [`Cursor::pin`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum With {
+    /// None.
+    Nothing,
+    /// session_present
+    Present(bool),
+    /// reason, detail
+    Reason(i8, *const [u8]),
+    /// topic, data, qos, retain, dup
+    Message {
+        topic: *const [u8],
+        payload: *const [u8],
+        qos: u8,
+        retain: bool,
+        dup: bool,
+    },
+    /// topic, data
+    Overflow { topic: *const [u8], payload: *const [u8] },
+    /// packet_id
+    Id(Option<u16>),
+    /// The table in [`Cursor::granted`].
+    Granted,
+    /// level, text (without an object before them)
+    Log(&'static str, *const [u8]),
+    /// line (without an object before it)
+    Trace(*const [u8]),
+}
+
+/// The calls for one event: two at most, the second waits in [`Cursor::todo`] while the first runs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Calls(pub(crate) Option<Call>, pub(crate) Option<Call>);
+
+impl Calls {
+    pub(crate) const NONE: Calls = Calls(None, None);
+
+    pub(crate) fn one(call: Option<Call>) -> Calls {
+        Calls(call, None)
+    }
+}
+
+/// What to do next.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Step {
+    Call(Call),
+    /// Ask the script for the user name and password of this client's next dial.
+    Credentials(u32),
+    /// Nothing keeps this client alive any more but the script.
+    Release(u32),
+    /// What was pending is done.
+    Done,
+}
+
+/// One round: all that was pending when it began.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Turn {
+    /// How many entries of the queue it may still take: a flood does not keep it for ever.
+    budget: usize,
+    /// Timers that were due then; none: they have been served.
+    timers: Option<Instant>,
+    /// Something happened, with or without a callback.
+    pub(crate) moved: bool,
+    /// Something happened that `poll` returns for though it has no callback.
+    pub(crate) woken: bool,
+    /// Callbacks run.
+    pub(crate) ran: u32,
+}
+
+/// Where the loop stands.
+#[derive(Default)]
+pub(crate) struct Cursor {
+    /// The client whose events are in `events`.
+    current: RefCell<Option<Rc<Peer>>>,
+    events: RefCell<Events>,
+    /// The second call of the event taken last.
+    todo: Cell<Option<Call>>,
+    /// The result of the SUBSCRIBE answered last.
+    pub(crate) granted: RefCell<Granted>,
+    /// The log line taken last.
+    text: RefCell<String>,
+    /// Where on the C stack values are being pushed; 0 when nowhere.
+    pinned: Cell<usize>,
+    /// What was replaced while values were being pushed.
+    graveyard: RefCell<Vec<Trash>>,
+}
+
+/// Filters with the QoS granted, none where refused.
+pub(crate) type Granted = Vec<(Box<[u8]>, Option<u8>)>;
+
+/// Memory that a [`With`] may point to.
+#[expect(dead_code, reason = "only kept to be dropped later")]
+pub(crate) enum Trash {
+    Events(Events),
+    Granted(Granted),
+    Text(String),
+}
+
+impl Cursor {
+    /// Marks that the caller pushes what a [`With`] points to. Pushing a string may run the collector, the collector a
+    /// script's finalizer, and that one the loop, or `close`: whatever they replace is kept until
+    /// [`unpin`](Self::unpin).
+    ///
+    /// An error in a push (memory) skips `unpin`. So the mark is an address on the stack: code that runs inside the
+    /// push is deeper than that, and a mark that is deeper than the running code is stale.
+    #[inline]
+    pub(crate) fn pin(&self) -> usize {
+        let here = 0u8;
+        let here = (&raw const here).addr();
+        let before = self.pinned.replace(here);
+        if here < before { before } else { 0 }
+    }
+
+    /// Ends what [`pin`](Self::pin), which returned `before`, began.
+    #[inline]
+    pub(crate) fn unpin(&self, before: usize) {
+        self.pinned.set(before);
+        if before == 0 && !self.graveyard.borrow().is_empty() {
+            self.graveyard.take();
+        }
+    }
+
+    /// Whether a frame further up is pushing what a [`With`] points to.
+    #[inline]
+    fn is_pinned(&self) -> bool {
+        let here = 0u8;
+        (&raw const here).addr() < self.pinned.get()
+    }
+
+    /// Drops memory as soon as nobody can be reading it.
+    fn discard(&self, trash: Trash) {
+        if self.is_pinned() {
+            self.graveyard.borrow_mut().push(trash);
+        }
+    }
+
+    /// Drops the events of a client that Lua has not come to, but for those that are to be kept; the tokens of dropped
+    /// ones are handed to `dropped`.
+    pub(crate) fn cut(
+        &self,
+        peer: &Peer,
+        mut keep: impl FnMut(&Event<'_>) -> bool,
+        mut dropped: impl FnMut(Token),
+    ) {
+        if self.current.borrow().as_ref().is_none_or(|current| current.key != peer.key) {
+            return;
+        }
+        let mut kept = Events::new();
+        let mut old = self.events.take();
+        while let Some(event) = old.pop() {
+            if keep(&event) {
+                kept.push(event);
+            } else if let Some(token) = token(&event) {
+                dropped(token);
+            }
+        }
+        *self.events.borrow_mut() = kept;
+        self.discard(Trash::Events(old));
+    }
+
+    /// Drops the call that is due, if it is one of these.
+    pub(crate) fn cut_todo(&self, unwanted: impl FnOnce(&Call) -> bool) {
+        let todo = self.todo.take();
+        self.todo.set(todo.filter(|call| !unwanted(call)));
+    }
+
+    /// Remembers the outcome of a SUBSCRIBE for [`With::Granted`].
+    pub(crate) fn set_granted(&self, granted: Granted) {
+        let old = self.granted.replace(granted);
+        self.discard(Trash::Granted(old));
+    }
+
+    fn set_text(&self, text: String) -> *const [u8] {
+        let old = self.text.replace(text);
+        self.discard(Trash::Text(old));
+        std::ptr::from_ref(self.text.borrow().as_bytes())
+    }
+}
+
+/// The token of an event that is the last of its call.
+fn token(event: &Event<'_>) -> Option<Token> {
+    match *event {
+        Event::Published { token, .. }
+        | Event::Subscribed { token, .. }
+        | Event::Unsubscribed { token }
+        | Event::Dropped { token } => token.is_some().then_some(token),
+        _ => None,
+    }
+}
+
+impl State {
+    /// Begins a round.
+    pub(crate) fn turn(&self) -> Turn {
+        Turn {
+            budget: self.queue.len(),
+            timers: self.timers.any_armed().then(|| self.now()),
+            moved: false,
+            woken: false,
+            ran: 0,
+        }
+    }
+
+    /// What to do next in this round.
+    #[inline]
+    pub(crate) fn step(&self, turn: &mut Turn) -> Step {
+        if let Some(call) = self.cursor.todo.take() {
+            return Step::Call(call);
+        }
+        loop {
+            let current = self.cursor.current.borrow();
+            if let Some(peer) = &*current {
+                let mut events = self.cursor.events.borrow_mut();
+                while let Some(event) = events.pop() {
+                    turn.moved = true;
+                    match event {
+                        Event::Drained => turn.woken = true,
+                        Event::CredentialsWanted => return Step::Credentials(peer.key),
+                        event => {
+                            let Calls(first, second) = peer.face.calls(peer, &event, &self.cursor);
+                            self.cursor.todo.set(second);
+                            if let Some(call) = first.or_else(|| self.cursor.todo.take()) {
+                                return Step::Call(call);
+                            }
+                        }
+                    }
+                }
+            }
+            drop(current);
+            if let Some(step) = self.next_batch(turn) {
+                return step;
+            }
+        }
+    }
+
+    /// The events at hand have been served: finds others. None: there are some.
+    fn next_batch(&self, turn: &mut Turn) -> Option<Step> {
+        if let Some(peer) = self.cursor.current.take()
+            && peer.anchored.get()
+            && !peer.client.busy()
+        {
+            self.peers.deactivate(&peer);
+            return Some(Step::Release(peer.key));
+        }
+        if let Some(now) = turn.timers {
+            if let Some(call) = self.timers.take_due(now) {
+                turn.moved = true;
+                return Some(Step::Call(call));
+            }
+            turn.timers = None;
+            self.timers.arm(self);
+        }
+        while turn.budget > 0 {
+            turn.budget -= 1;
+            match self.queue.pop() {
+                None => break,
+                Some(Entry::Client(key)) => {
+                    let Some(peer) = self.peers.get(key) else { continue };
+                    if self.cursor.is_pinned() {
+                        self.cursor.discard(Trash::Events(self.cursor.events.take()));
+                    }
+                    peer.client.swap_events(&mut self.cursor.events.borrow_mut());
+                    *self.cursor.current.borrow_mut() = Some(peer);
+                    return None;
+                }
+                Some(Entry::Timer) => {}
+                Some(Entry::Log { level, text }) => {
+                    let text = self.cursor.set_text(text);
+                    return Some(self.line(slot::LOG, With::Log(level, text)));
+                }
+                Some(Entry::Trace(line)) => {
+                    let line = self.cursor.set_text(line);
+                    return Some(self.line(slot::TRACE, With::Trace(line)));
+                }
+            }
+        }
+        Some(match self.peers.take_left() {
+            Some(peer) => Step::Release(peer.key),
+            None => Step::Done,
+        })
+    }
+
+    fn line(&self, slot: i32, with: With) -> Step {
+        Step::Call(Call { key: STATE, slot, how: How::Keep, with })
+    }
+
+    /// Whether there is something to dispatch.
+    pub(crate) fn pending(&self) -> bool {
+        self.cursor.todo.get().is_some() || !self.cursor.events.borrow().is_empty() || self.queue.len() > 0
+    }
+
+    /// Whether anything could still call back: a client that is not idle, an armed timer, something pending.
+    pub(crate) fn alive(&self) -> bool {
+        self.pending() || self.timers.any_armed() || self.peers.any_busy()
+    }
+
+    /// A loop is left. A foreign loop has to come back if there is something left to do.
+    pub(crate) fn leave(&self) {
+        if self.cursor.todo.get().is_some() || !self.cursor.events.borrow().is_empty() {
+            self.queue.unsettle();
+        } else {
+            self.queue.settle();
+        }
+    }
+
+    /// Waits until there is something to dispatch.
+    pub(crate) fn wait(&self, deadline: Deadline) -> Outcome {
+        let left = match deadline.0 {
+            None => Duration::MAX,
+            Some(at) => at.saturating_duration_since(Instant::now()),
+        };
+        match self.queue.wait(left.min(SLICE)) {
+            Waited::Ready => Outcome::Ready,
+            Waited::TimedOut if left <= SLICE => Outcome::TimedOut,
+            Waited::TimedOut | Waited::Interrupted => Outcome::Tick,
+        }
+    }
+}
+
+/// How a wait ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// There is something to dispatch.
+    Ready,
+    /// There is not, and the time is up.
+    TimedOut,
+    /// A signal came, or may have come: let the interpreter look.
+    Tick,
+}
+
+/// When to stop waiting. It is a matter of the host's time even where clients and timers run on a virtual clock: a test
+/// that hangs has to end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadline(Option<Instant>);
+
+impl Deadline {
+    pub(crate) const NEVER: Deadline = Deadline(None);
+
+    /// After this many seconds; NaN and negative ones are 0, infinite and huge ones are for ever.
+    pub(crate) fn after(seconds: f64) -> Deadline {
+        /// Thirty years.
+        const HUGE: f64 = 1e9;
+        if seconds >= HUGE {
+            return Deadline::NEVER;
+        }
+        let seconds = if seconds > 0.0 { seconds } else { 0.0 };
+        Deadline(Some(Instant::now() + Duration::from_secs_f64(seconds)))
+    }
+
+    pub(crate) fn passed(self) -> bool {
+        self.0.is_some_and(|at| Instant::now() >= at)
+    }
+}

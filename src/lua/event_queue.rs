@@ -1,0 +1,271 @@
+//! Everything that can wake Lua, in one queue per Lua state: any thread pushes, the Lua thread takes.
+//!
+//! An entry only says where to look; the events themselves stay in the client's arena until Lua swaps it out. The
+//! descriptor beside the queue is written to only while somebody may be looking at it: Lua waiting in `run`, `poll` or
+//! `wait`, or a foreign loop that asked for `fileno()`.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+
+use crate::client::Sink;
+
+/// Log and trace lines that wait to be delivered; more are counted and dropped.
+const MAX_LINES: usize = 10_000;
+
+/// A reason to look.
+#[derive(Debug)]
+pub(crate) enum Entry {
+    /// The client of this key has events.
+    Client(u32),
+    /// The earliest deadline among the timers has passed.
+    Timer,
+    /// A line for `mqtt.log`.
+    Log {
+        /// `error`, `warn`, `info` or `debug`.
+        level: &'static str,
+        /// For people.
+        text: String,
+    },
+    /// A line for `mqtt.trace`.
+    Trace(String),
+}
+
+/// Why [`EventQueue::wait`] returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waited {
+    /// There are entries.
+    Ready,
+    /// There are none.
+    TimedOut,
+    /// A signal came.
+    Interrupted,
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(crate) struct EventQueue {
+    /// Readable while `Inner::signalled`.
+    fd: OwnedFd,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    entries: VecDeque<Entry>,
+    /// How many of the entries are lines, and how many lines found no place.
+    lines: usize,
+    lost: usize,
+    /// Lua waits on the descriptor.
+    waiting: bool,
+    /// A foreign loop may wait on it at any time.
+    exported: bool,
+    signalled: bool,
+}
+
+impl EventQueue {
+    /// An empty queue with its descriptor.
+    pub(crate) fn new() -> std::io::Result<EventQueue> {
+        let fd = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(EventQueue { fd, inner: Mutex::default() })
+    }
+
+    /// Appends an entry and wakes whoever waits.
+    pub(crate) fn push(&self, entry: Entry) {
+        let mut inner = self.inner.lock();
+        if matches!(entry, Entry::Log { .. } | Entry::Trace(_)) {
+            if inner.lines == MAX_LINES {
+                inner.lost += 1;
+                return;
+            }
+            inner.lines += 1;
+        }
+        inner.entries.push_back(entry);
+        if (inner.waiting || inner.exported) && !inner.signalled {
+            inner.signal(&self.fd);
+        }
+    }
+
+    /// Takes the oldest entry.
+    pub(crate) fn pop(&self) -> Option<Entry> {
+        let mut inner = self.inner.lock();
+        if inner.lines == 0 && inner.lost > 0 {
+            let text = format!("{} lines were dropped: nothing ran the loop", std::mem::take(&mut inner.lost));
+            return Some(Entry::Log { level: "warn", text });
+        }
+        let entry = inner.entries.pop_front()?;
+        if matches!(entry, Entry::Log { .. } | Entry::Trace(_)) {
+            inner.lines -= 1;
+        }
+        Some(entry)
+    }
+
+    /// How many entries there are.
+    pub(crate) fn len(&self) -> usize {
+        let inner = self.inner.lock();
+        inner.entries.len() + usize::from(inner.lost > 0)
+    }
+
+    /// The descriptor, from now on readable while anything is pending: `pending` says whether Lua itself still holds
+    /// something that it took from here.
+    pub(crate) fn export(&self, pending: bool) -> RawFd {
+        let mut inner = self.inner.lock();
+        if !inner.exported {
+            inner.exported = true;
+            if (pending || !inner.entries.is_empty()) && !inner.signalled {
+                inner.signal(&self.fd);
+            }
+        }
+        self.fd.as_raw_fd()
+    }
+
+    /// Lua has done all that was pending: unless more came meanwhile, the descriptor is no longer readable. When an
+    /// error leaves the loop this is not called, so the descriptor stays readable and the loop is entered again.
+    pub(crate) fn settle(&self) {
+        let mut inner = self.inner.lock();
+        if inner.signalled && inner.entries.is_empty() {
+            inner.unsignal(&self.fd);
+        }
+    }
+
+    /// Lua holds something that it took from the queue and leaves the loop: a foreign loop has to come back.
+    pub(crate) fn unsettle(&self) {
+        let mut inner = self.inner.lock();
+        if inner.exported && !inner.signalled {
+            inner.signal(&self.fd);
+        }
+    }
+
+    /// Blocks until there are entries, at most for `timeout`.
+    pub(crate) fn wait(&self, timeout: Duration) -> Waited {
+        {
+            let mut inner = self.inner.lock();
+            if !inner.entries.is_empty() || inner.lost > 0 {
+                return Waited::Ready;
+            }
+            if timeout.is_zero() {
+                return Waited::TimedOut;
+            }
+            if inner.signalled {
+                inner.unsignal(&self.fd);
+            }
+            inner.waiting = true;
+        }
+        let timeout = Timespec {
+            tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: timeout.subsec_nanos().into(),
+        };
+        let mut fds = [PollFd::from_borrowed_fd(self.fd.as_fd(), PollFlags::IN)];
+        let outcome = rustix::event::poll(&mut fds, Some(&timeout));
+        self.inner.lock().waiting = false;
+        match outcome {
+            Ok(0) => Waited::TimedOut,
+            Err(Errno::INTR) => Waited::Interrupted,
+            _ => Waited::Ready,
+        }
+    }
+}
+
+impl Inner {
+    fn signal(&mut self, fd: &OwnedFd) {
+        // cannot fail: the counter is 0 before
+        let written = rustix::io::write(fd, &1u64.to_ne_bytes());
+        debug_assert_eq!(written, Ok(8));
+        self.signalled = true;
+    }
+
+    fn unsignal(&mut self, fd: &OwnedFd) {
+        let mut counter = [0; 8];
+        let read = rustix::io::read(fd, &mut counter);
+        debug_assert_eq!(read, Ok(8));
+        self.signalled = false;
+    }
+}
+
+/// Tells a queue that the client of a key has events.
+#[derive(Debug)]
+pub(crate) struct ClientSink {
+    pub(crate) queue: std::sync::Arc<EventQueue>,
+    pub(crate) key: u32,
+}
+
+impl Sink for ClientSink {
+    fn ready(&self) {
+        self.queue.push(Entry::Client(self.key));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn readable(fd: RawFd, queue: &EventQueue) -> bool {
+        assert_eq!(fd, queue.fd.as_raw_fd());
+        let mut fds = [PollFd::from_borrowed_fd(queue.fd.as_fd(), PollFlags::IN)];
+        rustix::event::poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) == Ok(1)
+    }
+
+    #[test]
+    fn an_exported_descriptor_is_readable_exactly_while_something_is_pending() {
+        let queue = EventQueue::new().expect("a descriptor");
+        queue.push(Entry::Timer);
+        let fd = queue.export(false);
+        assert!(readable(fd, &queue), "what was there before");
+        assert!(queue.pop().is_some());
+        queue.settle();
+        assert!(!readable(fd, &queue));
+        queue.push(Entry::Client(1));
+        queue.push(Entry::Client(2));
+        assert!(readable(fd, &queue));
+        assert!(queue.pop().is_some());
+        queue.settle();
+        assert!(readable(fd, &queue), "one is left");
+        assert!(queue.pop().is_some());
+        queue.settle();
+        assert!(!readable(fd, &queue));
+        queue.unsettle();
+        assert!(readable(fd, &queue));
+    }
+
+    #[test]
+    fn nobody_is_signalled_while_nobody_looks() {
+        let queue = EventQueue::new().expect("a descriptor");
+        queue.push(Entry::Timer);
+        assert!(!queue.inner.lock().signalled);
+        assert_eq!(queue.wait(Duration::from_secs(60)), Waited::Ready);
+    }
+
+    #[test]
+    fn a_waiting_thread_is_woken() {
+        let queue = EventQueue::new().expect("a descriptor");
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !queue.inner.lock().waiting {
+                    std::thread::yield_now();
+                }
+                queue.push(Entry::Client(7));
+            });
+            assert_eq!(queue.wait(Duration::from_secs(60)), Waited::Ready);
+        });
+        assert!(matches!(queue.pop(), Some(Entry::Client(7))));
+        assert_eq!(queue.wait(Duration::ZERO), Waited::TimedOut);
+    }
+
+    #[test]
+    fn lines_beyond_the_bound_are_counted() {
+        let queue = EventQueue::new().expect("a descriptor");
+        for _ in 0..MAX_LINES + 3 {
+            queue.push(Entry::Trace(String::new()));
+        }
+        for _ in 0..MAX_LINES {
+            assert!(matches!(queue.pop(), Some(Entry::Trace(_))));
+        }
+        let Some(Entry::Log { text, .. }) = queue.pop() else { panic!("no word of the loss") };
+        assert!(text.starts_with("3 lines"), "{text}");
+        assert!(queue.pop().is_none());
+    }
+}

@@ -1,0 +1,315 @@
+//! The Lua side: what scripts see, on the Lua thread only.
+//!
+//! | file | job |
+//! | --- | --- |
+//! | `hot` | every raw call into Lua: the trampoline, `publish`, the loops |
+//! | `event_loop` | what a loop does next, and how it waits |
+//! | `event_queue` | what other threads tell Lua |
+//! | `peer` | a client as Lua sees it, and where its callbacks stand |
+//! | `args` | what a script passes, checked |
+//! | `route` | connects led elsewhere |
+//! | `nodemcu` | NodeMCU's words: `mqtt` and `tmr` |
+//! | `broker`, `testing` | the embedded broker and the virtual clock, for tests and demos |
+//! | `log` | where log and trace lines go |
+//!
+//! Each Lua state has one [`State`]. All functions of all modules are made when the first of them is opened: in the end
+//! the interpreter finalizes what is younger first, so none of them can be called when a part of it is gone.
+
+mod args;
+mod broker;
+mod event_loop;
+mod event_queue;
+mod hot;
+mod log;
+mod nodemcu;
+mod peer;
+mod route;
+mod testing;
+
+use std::cell::{Cell, RefCell};
+use std::ffi::CStr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mlua::{AnyUserData, Function, IntoLuaMulti, Lua, MultiValue, Table, Value};
+
+use crate::client::{self, Clock, Stats};
+use crate::sys;
+use args::{Args, Raise};
+use event_loop::Cursor;
+use event_queue::EventQueue;
+use nodemcu::tmr::Timers;
+use peer::Peers;
+
+pub use route::{Route, Routes};
+
+/// What a program that embeds the modules may set.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The chip that the script believes to run on: default client ids are made of it. None: they are random.
+    pub chip_id: Option<u32>,
+    /// Where connections really go.
+    pub map: Routes,
+}
+
+/// Opens the module `mqtt`. The options of the first call for a Lua state count.
+pub fn open(lua: &Lua, options: Options) -> mlua::Result<Table> {
+    modules(lua, options)?.raw_get("mqtt")
+}
+
+/// Opens the module `mqtt.tmr`: NodeMCU's `tmr`.
+pub fn open_tmr(lua: &Lua) -> mlua::Result<Table> {
+    modules(lua, Options::default())?.raw_get("tmr")
+}
+
+/// Opens the module `mqtt.broker`: the embedded broker.
+pub fn open_broker(lua: &Lua) -> mlua::Result<Table> {
+    modules(lua, Options::default())?.raw_get("broker")
+}
+
+/// Opens the native part of the module `mqtt.test`.
+pub fn open_testing(lua: &Lua) -> mlua::Result<Table> {
+    modules(lua, Options::default())?.raw_get("testing")
+}
+
+// Our names in the registry.
+const MODULES: &str = "nodemcu-mqtt.modules";
+/// All clients and timers by key; weak.
+const OBJECTS: &str = "nodemcu-mqtt.objects";
+/// Those of them that live without being referred to.
+const ANCHORS: &str = "nodemcu-mqtt.anchors";
+/// The callbacks of `mqtt.log` and `mqtt.trace`.
+const CALLBACKS: &str = "nodemcu-mqtt.callbacks";
+
+/// What all clients together get when the interpreter ends.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// The tables of all modules.
+fn modules(lua: &Lua, options: Options) -> mlua::Result<Table> {
+    if let Some(modules) = lua.named_registry_value::<Option<Table>>(MODULES)? {
+        return Ok(modules);
+    }
+    let queue = EventQueue::new().map_err(mlua::Error::external)?;
+    let state = Rc::new(State::new(queue, options));
+    let shell = hot::shell(lua, state.clone())?;
+
+    let objects = lua.create_table()?;
+    let weak = lua.create_table()?;
+    weak.raw_set("__mode", "v")?;
+    objects.set_metatable(Some(weak))?;
+    let anchors = lua.create_table()?;
+    let callbacks = lua.create_table()?;
+    lua.set_named_registry_value(OBJECTS, &objects)?;
+    lua.set_named_registry_value(ANCHORS, &anchors)?;
+    lua.set_named_registry_value(CALLBACKS, &callbacks)?;
+
+    let [run, poll, wait] = hot::loops(lua, &shell, &objects, &anchors, &callbacks)?;
+    let maker = Maker { lua, state, shell };
+    let mqtt = nodemcu::mqtt::open(&maker)?;
+    mqtt.raw_set("run", run)?;
+    mqtt.raw_set("poll", poll)?;
+    mqtt.raw_set("wait", wait)?;
+    let modules = lua.create_table()?;
+    modules.raw_set("mqtt", mqtt)?;
+    modules.raw_set("tmr", nodemcu::tmr::open(&maker)?)?;
+    modules.raw_set("broker", broker::open(&maker)?)?;
+    modules.raw_set("testing", testing::open(&maker)?)?;
+    lua.set_named_registry_value(MODULES, &modules)?;
+    Ok(modules)
+}
+
+/// What a function returns to the script: values, or an error to be raised.
+type Reply = Result<MultiValue, Raise>;
+
+/// Makes the functions of the modules.
+struct Maker<'a> {
+    lua: &'a Lua,
+    state: Rc<State>,
+    shell: AnyUserData,
+}
+
+impl Maker<'_> {
+    /// A function that scripts call by this name.
+    fn function(
+        &self,
+        name: &'static str,
+        f: impl Fn(&Rc<State>, Args<'_>) -> Reply + 'static,
+    ) -> mlua::Result<Function> {
+        hot::wrap(self.lua, &self.shell, self.ordinary(name, f)?)
+    }
+
+    /// Adds such a function to a table.
+    fn add(
+        &self,
+        table: &Table,
+        name: &'static str,
+        f: impl Fn(&Rc<State>, Args<'_>) -> Reply + 'static,
+    ) -> mlua::Result<()> {
+        table.raw_set(name, self.function(name, f)?)
+    }
+
+    /// The mlua function inside: true and values, or false and a message. It never returns an error, because those of
+    /// mlua are userdata.
+    fn ordinary(
+        &self,
+        name: &'static str,
+        f: impl Fn(&Rc<State>, Args<'_>) -> Reply + 'static,
+    ) -> mlua::Result<Function> {
+        let state = self.state.clone();
+        self.lua.create_function(move |lua, values: MultiValue| {
+            match f(&state, Args::new(lua, name, values)) {
+                Ok(mut results) => {
+                    results.push_front(Value::Boolean(true));
+                    Ok(results)
+                }
+                Err(Raise(message)) => (false, message).into_lua_multi(lua),
+            }
+        })
+    }
+}
+
+/// Values for a [`Reply`].
+fn reply(lua: &Lua, values: impl IntoLuaMulti) -> Reply {
+    Ok(values.into_lua_multi(lua)?)
+}
+
+/// Everything of one Lua state. Never borrowed while Lua runs.
+struct State {
+    queue: Arc<EventQueue>,
+    cursor: Cursor,
+    peers: Peers,
+    timers: Timers,
+    options: Options,
+    /// For clients made and timers armed from now on.
+    clock: RefCell<Clock>,
+    /// `mqtt.stop` was called.
+    stopping: Cell<bool>,
+    /// A loop runs callbacks, or an error has left one that did.
+    dispatching: Cell<bool>,
+    callbacks_run: Cell<u64>,
+    /// Counters of clients that have been collected.
+    past: Cell<Stats>,
+    last_key: Cell<u32>,
+    /// When the module was opened.
+    started: Instant,
+}
+
+impl State {
+    fn new(queue: EventQueue, options: Options) -> State {
+        State {
+            queue: Arc::new(queue),
+            cursor: Cursor::default(),
+            peers: Peers::default(),
+            timers: Timers::default(),
+            options,
+            clock: RefCell::default(),
+            stopping: Cell::new(false),
+            dispatching: Cell::new(false),
+            callbacks_run: Cell::new(0),
+            past: Cell::default(),
+            last_key: Cell::new(event_loop::STATE),
+            started: Instant::now(),
+        }
+    }
+
+    /// A key for an object. Never given twice: after two thousand million it is an error.
+    fn next_key(&self) -> Result<u32, Raise> {
+        let key = self.last_key.get() + 1;
+        if key > i32::MAX as u32 {
+            return Err(Raise("too many clients and timers were made".to_owned()));
+        }
+        self.last_key.set(key);
+        Ok(key)
+    }
+
+    fn now(&self) -> Instant {
+        self.clock.borrow().now()
+    }
+
+    /// The interpreter ends: everybody says goodbye.
+    fn close(&self) {
+        log::unsubscribe(&self.queue);
+        self.timers.clear();
+        let mut leaving: Vec<u64> = self.peers.all().iter().map(|peer| peer.client.id()).collect();
+        leaving.extend(self.peers.take_active().iter().map(|peer| peer.client.id()));
+        client::shutdown_all(GOODBYE, |client| leaving.contains(&client.id()));
+    }
+
+    /// The script's functions were asked for user name and password: outer none, there is no such function; inner
+    /// none, it returned nil. Gives a message if what they returned cannot be used.
+    fn give_credentials(
+        &self,
+        key: u32,
+        username: Option<Option<&[u8]>>,
+        password: Option<Option<&[u8]>>,
+    ) -> Option<&'static CStr> {
+        let peer = self.peers.get(key)?;
+        match peer.face.credentials(username, password) {
+            Ok(credentials) => {
+                peer.client.provide_credentials(Some(credentials));
+                None
+            }
+            Err(message) => {
+                peer.client.provide_credentials(None);
+                Some(message)
+            }
+        }
+    }
+
+    /// The script's functions for user name and password failed.
+    fn refuse_credentials(&self, key: u32) {
+        if let Some(peer) = self.peers.get(key) {
+            peer.client.provide_credentials(None);
+        }
+    }
+
+    /// Lets an object live without being referred to.
+    fn anchor(&self, lua: &Lua, key: u32, object: &AnyUserData) -> mlua::Result<()> {
+        lua.named_registry_value::<Table>(ANCHORS)?.raw_set(key, object)
+    }
+
+    /// Leaves an object to the collector.
+    fn release(&self, lua: &Lua, key: u32) -> mlua::Result<()> {
+        lua.named_registry_value::<Table>(ANCHORS)?.raw_set(key, Value::Nil)
+    }
+
+    /// Makes an object findable by its key, and gives it a table of callbacks.
+    fn enlist(&self, lua: &Lua, key: u32, object: &AnyUserData) -> mlua::Result<()> {
+        hot::add_slots(lua, object)?;
+        lua.named_registry_value::<Table>(OBJECTS)?.raw_set(key, object)
+    }
+
+    /// The userdata of a client was collected.
+    fn forget(&self, key: u32) {
+        // In a forked child the locks of a client may be held for ever.
+        if sys::forked() {
+            return;
+        }
+        if let Some(peer) = self.peers.get(key) {
+            self.past.set(add(self.past.get(), peer.client.stats()));
+        }
+        self.peers.remove(key);
+    }
+
+    /// The counters of all clients that there were.
+    fn stats(&self) -> Stats {
+        self.peers.all().iter().fold(self.past.get(), |sum, peer| add(sum, peer.client.stats()))
+    }
+}
+
+/// The sum of two sets of counters.
+fn add(mut sum: Stats, more: Stats) -> Stats {
+    let (to, from) = (&mut sum.session, &more.session);
+    to.packets_in += from.packets_in;
+    to.packets_out += from.packets_out;
+    to.bytes_in += from.bytes_in;
+    to.bytes_out += from.bytes_out;
+    to.dropped += from.dropped;
+    for qos in 0..3 {
+        to.messages_in[qos] += from.messages_in[qos];
+        to.messages_out[qos] += from.messages_out[qos];
+    }
+    sum.reconnects += more.reconnects;
+    sum
+}

@@ -1,0 +1,344 @@
+//! The methods of a client.
+
+use std::rc::Rc;
+
+use mlua::{AnyUserData, MetaMethod, UserDataFields, Value};
+
+use super::connect;
+use super::device::Device;
+use crate::client::{ConnectOptions, Options, Profile, State as Activity, Will};
+use crate::codec::{Qos, v4};
+use crate::lua::args::{Args, Raise};
+use crate::lua::event_loop::Call;
+use crate::lua::peer::{Peer, slot};
+use crate::lua::{Maker, Reply, State, hot, reply};
+use crate::client::Sending;
+use crate::session::{Event, Refused, Token};
+
+/// What a script holds.
+pub(super) struct Handle {
+    pub(super) state: Rc<State>,
+    pub(super) key: u32,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.state.forget(self.key);
+    }
+}
+
+/// A client and its userdata.
+struct Target {
+    peer: Rc<Peer>,
+    object: AnyUserData,
+}
+
+impl Target {
+    fn device(&self) -> Result<&Device, Raise> {
+        let face: &dyn std::any::Any = &*self.peer.face;
+        face.downcast_ref().ok_or_else(|| Raise("not a client of this module".to_owned()))
+    }
+
+    /// Fills a slot with a function, or empties it.
+    fn set(&self, args: &Args<'_>, slot: i32, function: Option<mlua::Function>) -> Result<(), Raise> {
+        self.peer.fill(slot, function.is_some());
+        let value = function.map_or(Value::Nil, Value::Function);
+        Ok(hot::set_slot(args.lua, &self.object, slot, value)?)
+    }
+
+    /// The token for a call with this callback.
+    fn token(&self, callback: Option<&mlua::Function>) -> Token {
+        if callback.is_some() && self.peer.each { self.peer.next_token() } else { Token::NONE }
+    }
+
+    /// A call was accepted: keeps its callback, for it alone or for all of its kind.
+    fn keep(
+        &self,
+        args: &Args<'_>,
+        slot: i32,
+        token: Token,
+        callback: Option<mlua::Function>,
+    ) -> Result<(), Raise> {
+        match callback {
+            None => Ok(()),
+            Some(callback) if token.is_some() => {
+                Ok(hot::set_slot(args.lua, &self.object, slot::of(token), Value::Function(callback))?)
+            }
+            callback => self.set(args, slot, callback),
+        }
+    }
+}
+
+type Method = fn(&Rc<State>, &Target, &Args<'_>) -> Reply;
+
+const METHODS: [(&str, Method); 8] = [
+    ("lwt", lwt),
+    ("on", on),
+    ("connect", connect),
+    ("subscribe", subscribe),
+    ("unsubscribe", unsubscribe),
+    ("pending", pending),
+    ("state", get_state),
+    ("close", close),
+];
+
+/// Registers the type of the userdata.
+pub(super) fn register(maker: &Maker<'_>) -> mlua::Result<()> {
+    let mut methods = Vec::new();
+    for (name, method) in METHODS {
+        methods.push((name, maker.function(name, bound(name, method))?));
+    }
+    let ordinary = maker.ordinary("publish", bound("publish", publish))?;
+    methods.push(("publish", hot::wrap_publish(maker.lua, &maker.shell, ordinary)?));
+    maker.lua.register_userdata_type::<Handle>(|registry| {
+        for (name, method) in methods {
+            registry.add_field(name, method);
+        }
+        registry.add_meta_field(MetaMethod::Type, "mqtt client");
+    })
+}
+
+/// A function that takes self off its arguments.
+fn bound(name: &'static str, method: Method) -> impl Fn(&Rc<State>, Args<'_>) -> Reply {
+    move |state, mut args| {
+        let object = args.take_self();
+        let target = find(state, object).ok_or_else(|| Raise::bad_self(name, "mqtt client"))?;
+        method(state, &target, &args)
+    }
+}
+
+fn find(state: &State, value: Value) -> Option<Target> {
+    let Value::UserData(object) = value else { return None };
+    let peer = state.peers.at(object.to_pointer().addr())?;
+    Some(Target { peer, object })
+}
+
+fn lwt(_: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
+    let topic = args.at(1).topic_name()?;
+    let message = args.at(2).short_bytes()?;
+    let qos = args.at(3).given().map_or(Ok(Qos::AtMostOnce), |qos| qos.qos())?;
+    let retain = args.at(4).given().map_or(Ok(false), |flag| flag.flag())?;
+    let will = Will { topic, message, qos, retain };
+    // A reconnect may come before the next `connect`.
+    target.peer.client.set_will(Some(will.clone()));
+    target.device()?.will.replace(Some(will));
+    reply(args.lua, ())
+}
+
+/// The events of `on`, with their slots.
+const EVENTS: [(&str, i32); 8] = [
+    ("connect", slot::CONNECT),
+    ("connfail", slot::CONNFAIL),
+    ("message", slot::MESSAGE),
+    ("overflow", slot::OVERFLOW),
+    ("offline", slot::OFFLINE),
+    ("puback", slot::PUBACK),
+    ("suback", slot::SUBACK),
+    ("unsuback", slot::UNSUBACK),
+];
+
+fn on(_: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
+    let event = args.at(1);
+    let name = event.bytes()?;
+    let Some((_, slot)) = EVENTS.into_iter().find(|(known, _)| name == *known) else {
+        let known = EVENTS.map(|(name, _)| name).join(", ");
+        return Err(event.reject(format_args!("one of {known} expected, got {:?}", name.to_string_lossy())));
+    };
+    let function = args.at(2).function_or_nil()?;
+    if slot == slot::SUBACK {
+        target.device()?.suback_by_on.set(true);
+    }
+    target.set(args, slot, function)?;
+    reply(args.lua, ())
+}
+
+fn connect(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
+    let request = connect::parse(args, &state.options.map)?;
+    let Target { peer, object } = target;
+    let device = target.device()?;
+    let settings = &device.settings;
+    let asks = peer.has(slot::USERNAME) || peer.has(slot::PASSWORD);
+    let ask_credentials = asks && request.credentials.is_none();
+    let (username, password) =
+        request.credentials.unwrap_or_else(|| (settings.username.clone(), settings.password.clone()));
+    let profile = Profile {
+        server: request.server,
+        connect: ConnectOptions {
+            version: settings.version,
+            client_id: settings.client_id.clone(),
+            keep_alive: settings.keep_alive,
+            clean_session: settings.clean_session,
+            will: device.will.borrow().clone(),
+            username,
+            password,
+        },
+    };
+    let options = Options {
+        reconnect: request.reconnect,
+        connect_timeout: settings.connect_timeout,
+        ask_credentials,
+        ..Options::new(profile)
+    };
+    // What Lua has taken of the attempt before this one and not come to: neither ok nor nok.
+    let outcome = |event: &Event<'_>| {
+        matches!(
+            event,
+            Event::Connected { .. } | Event::ConnectFailed { .. } | Event::CredentialsWanted
+        )
+    };
+    state.cursor.cut(peer, |event| !outcome(event), |_| ());
+    state.cursor.cut_todo(|call| {
+        let slots = [slot::OK, slot::NOK, slot::CONNECT, slot::CONNFAIL];
+        call.key == peer.key && slots.contains(&call.slot)
+    });
+    target.set(args, slot::OK, request.ok)?;
+    target.set(args, slot::NOK, request.nok)?;
+    if state.peers.activate(peer) {
+        state.anchor(args.lua, peer.key, object)?;
+    }
+    peer.client.connect(options);
+    reply(args.lua, true)
+}
+
+/// The part of `publish` that is not fast: numbers as strings, and every error. `hot` does the rest.
+fn publish(_: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
+    let topic = args.at(1);
+    let name = topic.topic_name()?;
+    let payload = args.at(2);
+    let bytes = payload.bytes()?;
+    // The callback may take the place of qos or retain.
+    let callback = (3..5).find(|&n| args.at(n).is_function()).unwrap_or(5);
+    let plain = |n| (n < callback).then(|| args.at(n)).and_then(|arg| arg.given());
+    let qos = plain(3).map_or(Ok(Qos::AtMostOnce), |qos| qos.qos())?;
+    let retain = plain(4).map_or(Ok(false), |flag| flag.flag())?;
+    let callback = args.at(callback).function_or_nil()?;
+    let bytes = bytes.as_bytes();
+    if v4::publish_size(&name, &bytes, qos).is_none() {
+        let got = bytes.len();
+        return Err(payload.reject(format_args!(
+            "a packet of at most 268435455 bytes expected, got a payload of {got} [2.2.3]"
+        )));
+    }
+    let token = target.token(callback.as_ref());
+    let outcome = target.peer.client.publish(&name, &bytes, qos, retain, token, Sending::Soon);
+    drop(bytes);
+    answer(target, args, outcome, slot::PUBACK, token, callback)
+}
+
+fn subscribe(_: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
+    let first = args.at(1);
+    let mut filters: Vec<(String, Qos)> = Vec::new();
+    let mut callback = args.at(2);
+    if let Value::Table(table) = &first.value {
+        for pair in table.pairs::<Value, Value>() {
+            let (filter, qos) = pair?;
+            let filter = first.inside(None, filter).topic_filter()?;
+            let qos = first.inside(Some(&filter), qos).qos()?;
+            filters.push((filter, qos));
+        }
+        if filters.is_empty() {
+            return Err(first.reject("table of filters expected, got an empty one [MQTT-3.8.3-3]"));
+        }
+        // scripts have a stray qos here
+        if callback.clone().given().is_some_and(|it| it.qos().is_ok()) {
+            callback = args.at(3);
+        }
+    } else {
+        let filter = first.topic_filter()?;
+        let mut qos = Qos::AtMostOnce;
+        if !callback.is_function() {
+            qos = callback.given().map_or(Ok(qos), |it| it.qos())?;
+            callback = args.at(3);
+        }
+        filters.push((filter, qos));
+    }
+    let callback = callback.function_or_nil()?;
+    let filters: Vec<(&str, Qos)> = filters.iter().map(|(filter, qos)| (filter.as_str(), *qos)).collect();
+    if v4::subscribe_size(filters.iter().copied()).is_none() {
+        return Err(first.reject("a packet of at most 268435455 bytes expected, got more filters [2.2.3]"));
+    }
+    let token = target.token(callback.as_ref());
+    let outcome = target.peer.client.subscribe(&filters, token, Sending::Soon);
+    if outcome.is_ok() && callback.is_some() && !token.is_some() {
+        target.device()?.suback_by_on.set(false);
+    }
+    answer(target, args, outcome, slot::SUBACK, token, callback)
+}
+
+fn unsubscribe(_: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
+    let first = args.at(1);
+    let mut filters = Vec::new();
+    if let Value::Table(table) = &first.value {
+        for pair in table.pairs::<Value, Value>() {
+            filters.push(first.inside(None, pair?.0).topic_filter()?);
+        }
+        if filters.is_empty() {
+            return Err(first.reject("table of filters expected, got an empty one [MQTT-3.10.3-2]"));
+        }
+    } else {
+        filters.push(first.topic_filter()?);
+    }
+    let callback = args.at(2).function_or_nil()?;
+    let filters: Vec<&str> = filters.iter().map(String::as_str).collect();
+    if v4::unsubscribe_size(filters.iter().copied()).is_none() {
+        return Err(first.reject("a packet of at most 268435455 bytes expected, got more filters [2.2.3]"));
+    }
+    let token = target.token(callback.as_ref());
+    let outcome = target.peer.client.unsubscribe(&filters, token, Sending::Soon);
+    answer(target, args, outcome, slot::UNSUBACK, token, callback)
+}
+
+/// true, or false and why; an accepted call's callback is kept.
+fn answer(
+    target: &Target,
+    args: &Args<'_>,
+    outcome: Result<(), Refused>,
+    slot: i32,
+    token: Token,
+    callback: Option<mlua::Function>,
+) -> Reply {
+    match outcome {
+        Ok(()) => {
+            target.keep(args, slot, token, callback)?;
+            reply(args.lua, true)
+        }
+        Err(why) => reply(args.lua, (false, why.to_string())),
+    }
+}
+
+fn pending(_: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
+    let (messages, bytes) = target.peer.client.pending();
+    reply(args.lua, (messages, bytes))
+}
+
+fn get_state(_: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
+    reply(args.lua, match target.peer.client.state() {
+        Activity::Idle => "idle",
+        Activity::Connecting => "connecting",
+        Activity::Connected => "connected",
+        Activity::Reconnecting => "reconnecting",
+    })
+}
+
+fn close(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
+    let peer = &target.peer;
+    peer.client.close();
+    // Of what Lua has taken and not come to, only the end of a connection that the script knows of is told.
+    let mut dropped = Vec::new();
+    let end = |event: &Event<'_>| matches!(event, Event::Offline | Event::Dropped { .. });
+    state.cursor.cut(peer, end, |token| dropped.push(token));
+    let ends = |call: &Call| call.key == peer.key && call.slot != slot::OFFLINE;
+    state.cursor.cut_todo(ends);
+    for token in dropped {
+        hot::set_slot(args.lua, &target.object, slot::of(token), Value::Nil)?;
+    }
+    target.set(args, slot::OK, None)?;
+    target.set(args, slot::NOK, None)?;
+    if peer.anchored.get() && !peer.client.busy() {
+        state.peers.deactivate(peer);
+        state.release(args.lua, peer.key)?;
+    } else {
+        state.peers.leave(peer);
+    }
+    reply(args.lua, ())
+}

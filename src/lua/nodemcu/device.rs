@@ -1,0 +1,150 @@
+//! From a client's events to its callbacks, by NodeMCU's rules.
+
+use std::cell::{Cell, RefCell};
+use std::ffi::CStr;
+use std::ptr;
+use std::time::Duration;
+
+use crate::client::{Credentials, Will};
+use crate::codec::{Version, topic};
+use crate::lua::event_loop::{Call, Calls, Cursor, How, With};
+use crate::lua::peer::{Face, Peer, slot};
+use crate::session::{Event, Granted, Token};
+
+/// What `mqtt.Client` was told, and what has become of it since.
+pub(super) struct Device {
+    pub(super) settings: Settings,
+    /// For the next CONNECT.
+    pub(super) will: RefCell<Option<Will>>,
+    /// The script has been told that it is connected, and not yet that it no longer is. `offline` runs only then.
+    pub(super) announced: Cell<bool>,
+    /// The suback slot was set by `on`, so it runs for refusals too.
+    pub(super) suback_by_on: Cell<bool>,
+}
+
+/// The arguments of `mqtt.Client` that every CONNECT needs.
+pub(super) struct Settings {
+    pub(super) client_id: String,
+    pub(super) keep_alive: u16,
+    /// Where the script gave values and not functions.
+    pub(super) username: Option<String>,
+    pub(super) password: Option<Vec<u8>>,
+    pub(super) clean_session: bool,
+    pub(super) version: Version,
+    pub(super) connect_timeout: Duration,
+}
+
+impl Face for Device {
+    #[inline]
+    fn calls(&self, peer: &Peer, event: &Event<'_>, cursor: &Cursor) -> Calls {
+        let call = |slot, with| peer.has(slot).then_some(Call { key: peer.key, slot, how: How::Keep, with });
+        match *event {
+            Event::Message { topic, payload, qos, retain, dup } => {
+                let (topic, payload) = (ptr::from_ref(topic), ptr::from_ref(payload));
+                let with = With::Message { topic, payload, qos: qos as u8, retain, dup };
+                Calls::one(call(slot::MESSAGE, with))
+            }
+            Event::Overflow { topic, payload } => {
+                let (topic, payload) = (ptr::from_ref(topic), ptr::from_ref(payload));
+                Calls::one(call(slot::OVERFLOW, With::Overflow { topic, payload }))
+            }
+            Event::Published { id, token } => {
+                let with = With::Id(id.map(|id| id.get()));
+                Calls(own(peer, token, with), call(slot::PUBACK, with))
+            }
+            Event::Subscribed { token, granted } => self.subscribed(peer, token, granted, cursor),
+            Event::Unsubscribed { token } => {
+                Calls(own(peer, token, With::Nothing), call(slot::UNSUBACK, With::Nothing))
+            }
+            Event::Dropped { token } => {
+                Calls::one(own(peer, token, With::Nothing).map(|call| Call { how: How::Forget, ..call }))
+            }
+            Event::Connected { session_present } => {
+                self.announced.set(true);
+                let with = With::Present(session_present);
+                let ok = call(slot::OK, with).map(|call| Call { how: How::Once, ..call });
+                peer.fill(slot::OK, false);
+                peer.fill(slot::NOK, false);
+                Calls(ok, call(slot::CONNECT, with))
+            }
+            Event::ConnectFailed { reason, detail } => {
+                let with = With::Reason(reason, ptr::from_ref(detail.as_bytes()));
+                let nok = call(slot::NOK, with).map(|call| Call { how: How::Once, ..call });
+                peer.fill(slot::OK, false);
+                peer.fill(slot::NOK, false);
+                Calls(nok, call(slot::CONNFAIL, with))
+            }
+            Event::Offline if self.announced.replace(false) => {
+                Calls::one(call(slot::OFFLINE, With::Nothing))
+            }
+            Event::Offline | Event::CredentialsWanted | Event::Drained => Calls::NONE,
+        }
+    }
+
+    fn credentials(
+        &self,
+        username: Option<Option<&[u8]>>,
+        password: Option<Option<&[u8]>>,
+    ) -> Result<Credentials, &'static CStr> {
+        let username = match username {
+            None => self.settings.username.clone(),
+            Some(None) => None,
+            Some(Some(bytes)) => Some(text(bytes).ok_or(
+                c"the username function returned a wrong value (UTF-8 string of at most 65535 bytes expected)",
+            )?),
+        };
+        let password = match password {
+            None => self.settings.password.clone(),
+            Some(None) => None,
+            Some(Some(bytes)) if bytes.len() > topic::MAX_TOPIC => {
+                return Err(
+                    c"the password function returned a wrong value (string of at most 65535 bytes expected)",
+                );
+            }
+            Some(Some(bytes)) => Some(bytes.to_vec()),
+        };
+        if username.is_none() && password.is_some() {
+            return Err(c"there is a password but the username function returned nil [MQTT-3.1.2-22]");
+        }
+        Ok(Credentials { username, password })
+    }
+}
+
+impl Device {
+    fn subscribed(&self, peer: &Peer, token: Token, granted: Granted<'_>, cursor: &Cursor) -> Calls {
+        let refused: Vec<&str> = granted.filter(|(_, qos)| qos.is_none()).map(|(filter, _)| filter).collect();
+        let own = own(peer, token, With::Granted);
+        let runs = peer.has(slot::SUBACK) && (self.suback_by_on.get() || refused.is_empty());
+        if !refused.is_empty() && own.is_none() && !runs {
+            tracing::warn!(
+                target: "mqtt",
+                "client {:?}: the broker refused to subscribe {}",
+                self.settings.client_id,
+                refused.join(", ")
+            );
+        }
+        let all = runs.then_some(Call {
+            key: peer.key,
+            slot: slot::SUBACK,
+            how: How::Keep,
+            with: With::Granted,
+        });
+        if own.is_some() || all.is_some() {
+            cursor.set_granted(
+                granted.map(|(filter, qos)| (filter.as_bytes().into(), qos.map(|qos| qos as u8))).collect(),
+            );
+        }
+        Calls(own, all)
+    }
+}
+
+/// The callback that was given with the call of a token.
+fn own(peer: &Peer, token: Token, with: With) -> Option<Call> {
+    token.is_some().then(|| Call { key: peer.key, slot: slot::of(token), how: How::Once, with })
+}
+
+/// What MQTT can carry as a string.
+fn text(bytes: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    (text.len() <= topic::MAX_TOPIC && !text.contains('\0')).then(|| text.to_owned())
+}

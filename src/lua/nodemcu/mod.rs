@@ -1,0 +1,17 @@
+//! NodeMCU's words: the modules `mqtt` and `tmr` as its manuals describe them.
+//!
+//! | file | job |
+//! | --- | --- |
+//! | `mqtt` | the module's table, `mqtt.Client` and its arguments |
+//! | `client` | the methods of a client |
+//! | `connect` | the argument shapes of `client:connect` |
+//! | `device` | from a client's events to its callbacks |
+//! | `reason` | the numbers of `connfail` |
+//! | `tmr` | timers |
+
+mod client;
+mod connect;
+mod device;
+pub(crate) mod mqtt;
+mod reason;
+pub(crate) mod tmr;

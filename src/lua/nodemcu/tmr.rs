@@ -1,0 +1,338 @@
+//! `tmr`: timers as objects (`tmr.create`) and by number (the older form), run by the event loop.
+//!
+//! An armed timer lives without being referred to. The deadlines stand in [`Timers`]; one task on the network thread
+//! sleeps to the earliest and puts a word into the queue, and the loop looks for itself which timers are due.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use mlua::{AnyUserData, Lua, MetaMethod, Table, UserDataFields, Value};
+use smol::Task;
+
+use crate::client::reactor;
+use crate::lua::args::{Args, Raise};
+use crate::lua::event_loop::{Call, How, With};
+use crate::lua::event_queue::Entry;
+use crate::lua::peer::slot;
+use crate::lua::{Maker, Reply, State, hot, reply};
+use crate::sys;
+
+/// The longest interval: what the devices' counter can hold.
+const MAX_INTERVAL: i64 = 0x68_D7A3;
+
+/// Timers by number: 0 to 6.
+const MAX_ID: i64 = 6;
+
+/// Counters wrap at 31 bits.
+const MASK: u128 = 0x7FFF_FFFF;
+
+/// The objects of the timers by number, in the registry.
+const BY_NUMBER: &str = "nodemcu-mqtt.timers";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    Single = 0,
+    Auto = 1,
+    Semi = 2,
+}
+
+/// One timer.
+#[derive(Debug)]
+struct Timer {
+    key: u32,
+    /// None: nothing is registered.
+    mode: Cell<Option<Mode>>,
+    interval: Cell<Duration>,
+    /// When it is due, while it is started.
+    deadline: Cell<Option<Instant>>,
+}
+
+/// What a script holds.
+struct Handle {
+    state: Rc<State>,
+    /// The address of its userdata.
+    address: Rc<Cell<usize>>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        if !sys::forked() {
+            self.state.timers.by_address.borrow_mut().remove(&self.address.get());
+        }
+    }
+}
+
+/// The timers of a Lua state.
+#[derive(Default)]
+pub(crate) struct Timers {
+    by_address: RefCell<HashMap<usize, Rc<Timer>>>,
+    /// Those that are started, by deadline and then by age.
+    armed: RefCell<BTreeMap<(Instant, u32), Rc<Timer>>>,
+    /// What the task sleeps to.
+    alarm: RefCell<Option<(Instant, Task<()>)>>,
+}
+
+impl Timers {
+    /// Whether any timer is started.
+    pub(crate) fn any_armed(&self) -> bool {
+        !self.armed.borrow().is_empty()
+    }
+
+    /// The callback of the timer that is due first, if its time had come at `now`.
+    pub(crate) fn take_due(&self, now: Instant) -> Option<Call> {
+        let timer = {
+            let mut armed = self.armed.borrow_mut();
+            let first = armed.first_entry().filter(|first| first.key().0 <= now)?;
+            first.remove()
+        };
+        let due = timer.deadline.take()?;
+        let how = match timer.mode.get()? {
+            Mode::Single => {
+                timer.mode.set(None);
+                How::Last
+            }
+            Mode::Semi => How::Release,
+            Mode::Auto => {
+                // beats that were missed are not made up for
+                let next = due + timer.interval.get();
+                self.insert(&timer, if next > now { next } else { now + timer.interval.get() });
+                How::Keep
+            }
+        };
+        Some(Call { key: timer.key, slot: slot::TIMER, how, with: With::Nothing })
+    }
+
+    fn insert(&self, timer: &Rc<Timer>, deadline: Instant) {
+        timer.deadline.set(Some(deadline));
+        self.armed.borrow_mut().insert((deadline, timer.key), timer.clone());
+    }
+
+    fn remove(&self, timer: &Timer) -> bool {
+        let deadline = timer.deadline.take();
+        deadline.is_some_and(|at| self.armed.borrow_mut().remove(&(at, timer.key)).is_some())
+    }
+
+    /// Sees to it that the loop is woken for the timer that is due next.
+    pub(crate) fn arm(&self, state: &State) {
+        let next = self.armed.borrow().first_key_value().map(|(&(at, _), _)| at);
+        let mut alarm = self.alarm.borrow_mut();
+        if next == alarm.as_ref().map(|(at, _)| *at) {
+            return;
+        }
+        *alarm = next.map(|at| {
+            let clock = state.clock.borrow().clone();
+            let queue = state.queue.clone();
+            let task = reactor::spawn(async move {
+                clock.sleep_until(at).await;
+                queue.push(Entry::Timer);
+            });
+            (at, task)
+        });
+    }
+
+    /// The clock is another one now.
+    pub(crate) fn rearm(&self, state: &State) {
+        *self.alarm.borrow_mut() = None;
+        self.arm(state);
+    }
+
+    /// Stops all.
+    pub(crate) fn clear(&self) {
+        self.armed.borrow_mut().clear();
+        *self.alarm.borrow_mut() = None;
+    }
+}
+
+/// A timer and its userdata.
+struct Target {
+    timer: Rc<Timer>,
+    object: AnyUserData,
+}
+
+type Method = fn(&Rc<State>, &Target, &Args<'_>) -> Reply;
+
+/// What timers can do, the same for both forms.
+const METHODS: [(&str, Method); 7] = [
+    ("register", register),
+    ("start", start),
+    ("stop", stop),
+    ("unregister", unregister),
+    ("alarm", alarm),
+    ("interval", interval),
+    ("state", get_state),
+];
+
+/// Makes the module's table.
+pub(crate) fn open(maker: &Maker<'_>) -> mlua::Result<Table> {
+    let lua = maker.lua;
+    lua.set_named_registry_value(BY_NUMBER, lua.create_table()?)?;
+    let tmr = lua.create_table()?;
+    let mut methods = Vec::new();
+    for (name, method) in METHODS {
+        methods.push((name, maker.function(name, move |state, mut args| {
+            let target = args.take_self();
+            let target = find(state, &target).ok_or_else(|| Raise::bad_self(name, "timer"))?;
+            method(state, &target, &args)
+        })?));
+        maker.add(&tmr, name, move |state, mut args| {
+            let target = by_number(state, &mut args)?;
+            method(state, &target, &args)
+        })?;
+    }
+    lua.register_userdata_type::<Handle>(|registry| {
+        for (name, method) in methods {
+            registry.add_field(name, method);
+        }
+        registry.add_meta_field(MetaMethod::Type, "timer");
+    })?;
+
+    maker.add(&tmr, "create", |state, args| reply(args.lua, create(state, args.lua)?))?;
+    maker.add(&tmr, "now", |state, args| {
+        let micros = state.now().saturating_duration_since(state.started).as_micros();
+        reply(args.lua, (micros & MASK) as u32)
+    })?;
+    maker.add(&tmr, "time", |state, args| {
+        let seconds = state.now().saturating_duration_since(state.started).as_secs();
+        reply(args.lua, (u128::from(seconds) & MASK) as u32)
+    })?;
+    maker.add(&tmr, "delay", |state, args| {
+        let micros = args.at(1).integer(0..=i64::from(i32::MAX))?;
+        // On a virtual clock no time passes while Lua runs.
+        if !state.clock.borrow().is_manual() {
+            thread::sleep(Duration::from_micros(micros as u64));
+        }
+        reply(args.lua, ())
+    })?;
+    // The watchdog of a device: there is none here.
+    maker.add(&tmr, "wdclr", |_, args| reply(args.lua, ()))?;
+    maker.add(&tmr, "softwd", |_, args| reply(args.lua, ()))?;
+    tmr.raw_set("ALARM_SINGLE", Mode::Single as i32)?;
+    tmr.raw_set("ALARM_AUTO", Mode::Auto as i32)?;
+    tmr.raw_set("ALARM_SEMI", Mode::Semi as i32)?;
+    Ok(tmr)
+}
+
+fn create(state: &Rc<State>, lua: &Lua) -> Result<AnyUserData, Raise> {
+    let key = state.next_key()?;
+    let address = Rc::new(Cell::new(0));
+    let object = lua.create_any_userdata(Handle { state: state.clone(), address: address.clone() })?;
+    address.set(object.to_pointer().addr());
+    state.enlist(lua, key, &object)?;
+    let timer = Timer {
+        key,
+        mode: Cell::new(None),
+        interval: Cell::new(Duration::ZERO),
+        deadline: Cell::new(None),
+    };
+    state.timers.by_address.borrow_mut().insert(address.get(), Rc::new(timer));
+    Ok(object)
+}
+
+fn find(state: &State, value: &Value) -> Option<Target> {
+    let Value::UserData(object) = value else { return None };
+    let timer = state.timers.by_address.borrow().get(&object.to_pointer().addr()).cloned()?;
+    Some(Target { timer, object: object.clone() })
+}
+
+/// The timer that the first argument of the older form names; an object serves too.
+fn by_number(state: &Rc<State>, args: &mut Args<'_>) -> Result<Target, Raise> {
+    let lua = args.lua;
+    let first = args.take_first();
+    if let Some(target) = find(state, &first.value) {
+        return Ok(target);
+    }
+    let id = first.integer(0..=MAX_ID)?;
+    let timers: Table = lua.named_registry_value(BY_NUMBER)?;
+    if let Some(target) = find(state, &timers.raw_get::<Value>(id)?) {
+        return Ok(target);
+    }
+    let object = create(state, lua)?;
+    timers.raw_set(id, &object)?;
+    find(state, &Value::UserData(object)).ok_or_else(|| first.fail("timer"))
+}
+
+fn register(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
+    let interval = interval_of(args)?;
+    let mode = match args.at(2).integer(0..=2)? {
+        0 => Mode::Single,
+        1 => Mode::Auto,
+        _ => Mode::Semi,
+    };
+    let callback = args.at(3).function()?;
+    disarm(state, args.lua, target)?;
+    hot::set_slot(args.lua, &target.object, slot::TIMER, Value::Function(callback))?;
+    target.timer.mode.set(Some(mode));
+    target.timer.interval.set(interval);
+    reply(args.lua, ())
+}
+
+fn start(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
+    let restart = args.at(1).given().map_or(Ok(false), |flag| flag.flag())?;
+    let running = target.timer.deadline.get().is_some();
+    if target.timer.mode.get().is_none() || (running && !restart) {
+        return reply(args.lua, false);
+    }
+    arm(state, args.lua, target)?;
+    reply(args.lua, true)
+}
+
+fn alarm(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
+    register(state, target, args)?;
+    arm(state, args.lua, target)?;
+    reply(args.lua, true)
+}
+
+fn stop(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
+    reply(args.lua, disarm(state, args.lua, target)?)
+}
+
+fn unregister(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
+    disarm(state, args.lua, target)?;
+    target.timer.mode.set(None);
+    hot::set_slot(args.lua, &target.object, slot::TIMER, Value::Nil)?;
+    reply(args.lua, ())
+}
+
+fn interval(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
+    let interval = interval_of(args)?;
+    if target.timer.mode.get().is_some() {
+        target.timer.interval.set(interval);
+        if target.timer.deadline.get().is_some() {
+            arm(state, args.lua, target)?;
+        }
+    }
+    reply(args.lua, ())
+}
+
+fn get_state(_: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
+    match target.timer.mode.get() {
+        None => reply(args.lua, Value::Nil),
+        Some(mode) => reply(args.lua, (target.timer.deadline.get().is_some(), mode as i32)),
+    }
+}
+
+fn interval_of(args: &Args<'_>) -> Result<Duration, Raise> {
+    Ok(Duration::from_millis(args.at(1).integer(1..=MAX_INTERVAL)? as u64))
+}
+
+/// Starts a timer, or starts it anew.
+fn arm(state: &Rc<State>, lua: &Lua, target: &Target) -> Result<(), Raise> {
+    state.anchor(lua, target.timer.key, &target.object)?;
+    state.timers.remove(&target.timer);
+    state.timers.insert(&target.timer, state.now() + target.timer.interval.get());
+    state.timers.arm(state);
+    Ok(())
+}
+
+/// Stops a timer; false if it was not running.
+fn disarm(state: &Rc<State>, lua: &Lua, target: &Target) -> Result<bool, Raise> {
+    let was_running = state.timers.remove(&target.timer);
+    if was_running {
+        state.release(lua, target.timer.key)?;
+        state.timers.arm(state);
+    }
+    Ok(was_running)
+}

@@ -1,0 +1,250 @@
+//! A client as the Lua thread sees it: the userdata a script holds, the [`Client`] behind it, and the slots of its
+//! callbacks.
+//!
+//! The callbacks are user values of the userdata and nothing else holds them, so that a script's closures over its own
+//! client are collected with it. Rust only knows which slots are filled.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::ffi::CStr;
+use std::mem;
+use std::rc::Rc;
+
+use super::event_loop::{Calls, Cursor};
+use crate::client::{Client, Credentials, State};
+use crate::session::{Event, Token};
+
+/// Indices into a userdata's table of user values.
+pub(crate) mod slot {
+    /// `on("connect")` and so on.
+    pub(crate) const CONNECT: i32 = 1;
+    pub(crate) const CONNFAIL: i32 = 2;
+    pub(crate) const MESSAGE: i32 = 3;
+    pub(crate) const OVERFLOW: i32 = 4;
+    pub(crate) const OFFLINE: i32 = 5;
+    pub(crate) const PUBACK: i32 = 6;
+    pub(crate) const SUBACK: i32 = 7;
+    pub(crate) const UNSUBACK: i32 = 8;
+    /// The callbacks of one `connect`.
+    pub(crate) const OK: i32 = 9;
+    pub(crate) const NOK: i32 = 10;
+    /// Functions that give the user name and the password of a dial.
+    pub(crate) const USERNAME: i32 = 11;
+    pub(crate) const PASSWORD: i32 = 12;
+    /// The callback of a timer.
+    pub(crate) const TIMER: i32 = 1;
+    /// What this state's `mqtt.log` and `mqtt.trace` were given.
+    pub(crate) const LOG: i32 = 1;
+    pub(crate) const TRACE: i32 = 2;
+    /// The callbacks of single calls (`callbacks = "each"`) stand from here on, by token.
+    const TOKENS: i32 = 16;
+
+    /// Where the callback of a single call stands.
+    pub(crate) fn of(token: super::Token) -> i32 {
+        TOKENS + token.0 as i32
+    }
+}
+
+/// What a module makes of a client's events.
+pub(crate) trait Face: Any {
+    /// The Lua calls that an event leads to, in order.
+    fn calls(&self, peer: &Peer, event: &Event<'_>, cursor: &Cursor) -> Calls;
+
+    /// User name and password for a dial, from what the script's functions for them returned: outer none, there is no
+    /// such function; inner none, it returned nil.
+    fn credentials(
+        &self,
+        username: Option<Option<&[u8]>>,
+        password: Option<Option<&[u8]>>,
+    ) -> Result<Credentials, &'static CStr>;
+}
+
+/// See the [module](self).
+pub(crate) struct Peer {
+    /// Its userdata's index in the tables of objects; also the key of its entries in the queue. Never used again.
+    pub(crate) key: u32,
+    pub(crate) client: Client,
+    pub(crate) face: Rc<dyn Face>,
+    /// Every call keeps its own callback, instead of one slot for all.
+    pub(crate) each: bool,
+    /// The address of its userdata.
+    address: Cell<usize>,
+    /// Which of the slots below 32 are filled.
+    filled: Cell<u32>,
+    /// Its userdata stands in the table of anchors.
+    pub(crate) anchored: Cell<bool>,
+    /// It stands in the list of those to flush.
+    pub(crate) dirty: Cell<bool>,
+    last_token: Cell<u32>,
+}
+
+impl Peer {
+    pub(crate) fn new(key: u32, client: Client, face: Rc<dyn Face>, each: bool) -> Peer {
+        Peer {
+            key,
+            client,
+            face,
+            each,
+            address: Cell::new(0),
+            filled: Cell::new(0),
+            anchored: Cell::new(false),
+            dirty: Cell::new(false),
+            last_token: Cell::new(0),
+        }
+    }
+
+    /// Whether there is a function in a slot.
+    #[inline]
+    pub(crate) fn has(&self, slot: i32) -> bool {
+        self.filled.get() & (1 << slot) != 0
+    }
+
+    /// Says whether there is a function in a slot.
+    #[inline]
+    pub(crate) fn fill(&self, slot: i32, filled: bool) {
+        let others = self.filled.get() & !(1 << slot);
+        self.filled.set(others | u32::from(filled) << slot);
+    }
+
+    /// A token for a call that keeps its own callback.
+    pub(crate) fn next_token(&self) -> Token {
+        // Far below what an index into a Lua 5.1 table can be; a callback that is still there after a billion others
+        // is overwritten.
+        let next = if self.last_token.get() >= 1 << 30 { 1 } else { self.last_token.get() + 1 };
+        self.last_token.set(next);
+        Token(next)
+    }
+}
+
+/// The clients of a Lua state, by the address of their userdata and by key.
+#[derive(Default)]
+pub(crate) struct Peers {
+    by_address: RefCell<HashMap<usize, Rc<Peer>>>,
+    by_key: RefCell<HashMap<u32, Rc<Peer>>>,
+    /// The one found last: most scripts have one client.
+    cached: RefCell<Option<(usize, Rc<Peer>)>>,
+    /// Those whose userdata is anchored.
+    active: RefCell<Vec<Rc<Peer>>>,
+    /// Those of them that were closed: they may become idle without an event.
+    leaving: RefCell<Vec<Rc<Peer>>>,
+    /// Those that were published to inside a callback.
+    dirty: RefCell<Vec<Rc<Peer>>>,
+}
+
+impl Peers {
+    /// Adds a client whose userdata lies at `address`.
+    pub(crate) fn insert(&self, address: usize, peer: Rc<Peer>) {
+        peer.address.set(address);
+        self.by_key.borrow_mut().insert(peer.key, peer.clone());
+        self.by_address.borrow_mut().insert(address, peer);
+    }
+
+    /// Forgets a client whose userdata was collected. One that is still active is not given up: that happens only
+    /// when the interpreter ends, and [`take_active`](Self::take_active) is called next.
+    pub(crate) fn remove(&self, key: u32) {
+        *self.cached.borrow_mut() = None;
+        let peer = self.by_key.borrow_mut().remove(&key);
+        if let Some(peer) = peer {
+            self.by_address.borrow_mut().remove(&peer.address.get());
+        }
+    }
+
+    /// Calls `f`, which must not call Lua, with the client whose userdata lies at `address`.
+    #[inline]
+    pub(crate) fn with<R>(&self, address: usize, f: impl FnOnce(&Rc<Peer>) -> R) -> Option<R> {
+        if let Some((cached, peer)) = &*self.cached.borrow()
+            && *cached == address
+        {
+            return Some(f(peer));
+        }
+        let peer = self.by_address.borrow().get(&address).cloned()?;
+        *self.cached.borrow_mut() = Some((address, peer.clone()));
+        Some(f(&peer))
+    }
+
+    /// The client whose userdata lies at `address`.
+    pub(crate) fn at(&self, address: usize) -> Option<Rc<Peer>> {
+        self.by_address.borrow().get(&address).cloned()
+    }
+
+    /// The client of a key.
+    pub(crate) fn get(&self, key: u32) -> Option<Rc<Peer>> {
+        self.by_key.borrow().get(&key).cloned()
+    }
+
+    /// All clients.
+    pub(crate) fn all(&self) -> Vec<Rc<Peer>> {
+        self.by_key.borrow().values().cloned().collect()
+    }
+
+    /// Notes that a client's userdata is anchored; false if it was already.
+    pub(crate) fn activate(&self, peer: &Rc<Peer>) -> bool {
+        let fresh = !peer.anchored.replace(true);
+        if fresh {
+            self.active.borrow_mut().push(peer.clone());
+        }
+        fresh
+    }
+
+    /// Notes that a client's userdata is no longer anchored.
+    pub(crate) fn deactivate(&self, peer: &Peer) {
+        peer.anchored.set(false);
+        self.active.borrow_mut().retain(|other| other.key != peer.key);
+    }
+
+    /// Whether any client is connecting, connected, reconnecting or has events.
+    pub(crate) fn any_busy(&self) -> bool {
+        self.active.borrow().iter().any(|peer| peer.client.busy())
+    }
+
+    /// Notes that a client was closed.
+    pub(crate) fn leave(&self, peer: &Rc<Peer>) {
+        if peer.anchored.get() {
+            self.leaving.borrow_mut().push(peer.clone());
+        }
+    }
+
+    /// A closed client that has become idle and needs no anchor any more.
+    pub(crate) fn take_left(&self) -> Option<Rc<Peer>> {
+        loop {
+            let mut leaving = self.leaving.borrow_mut();
+            // one that was released meanwhile, or connects again, counts as any other
+            leaving.retain(|peer| peer.anchored.get() && peer.client.state() == State::Idle);
+            let index = leaving.iter().position(|peer| !peer.client.busy())?;
+            let peer = leaving.swap_remove(index);
+            drop(leaving);
+            if peer.anchored.get() {
+                self.deactivate(&peer);
+                return Some(peer);
+            }
+        }
+    }
+
+    /// The anchored clients, which are forgotten here.
+    pub(crate) fn take_active(&self) -> Vec<Rc<Peer>> {
+        mem::take(&mut self.active.borrow_mut())
+    }
+
+    /// Notes that a client was published to inside a callback.
+    #[inline]
+    pub(crate) fn mark_dirty(&self, peer: &Rc<Peer>) {
+        if !peer.dirty.replace(true) {
+            self.dirty.borrow_mut().push(peer.clone());
+        }
+    }
+
+    /// Sends what was published inside callbacks.
+    #[inline]
+    pub(crate) fn flush(&self) {
+        while let Some(peer) = self.next_dirty() {
+            peer.dirty.set(false);
+            peer.client.flush();
+        }
+    }
+
+    #[inline]
+    fn next_dirty(&self) -> Option<Rc<Peer>> {
+        self.dirty.borrow_mut().pop()
+    }
+}

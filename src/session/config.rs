@@ -1,0 +1,56 @@
+//! What a session is made with, and what it counts.
+
+/// Bounds of a session.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes accepted and not done, bookkeeping included; a single message larger than that is accepted when nothing
+    /// else waits.
+    pub max_queue: usize,
+    /// QoS 1 and 2 messages under way at once; 0 counts as 1.
+    pub inflight: u16,
+    /// The largest packet delivered whole; see [`Event::Overflow`](super::Event::Overflow).
+    pub max_packet: Option<usize>,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { max_queue: 64 << 20, inflight: 100, max_packet: None }
+    }
+}
+
+/// What does not change while a session lives.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Config {
+    /// Bounds.
+    pub limits: Limits,
+    /// Renew subscriptions on a connection whose session the broker did not keep.
+    pub resubscribe: bool,
+}
+
+/// What becomes of unacknowledged messages when a connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// They stay for the next connection.
+    Session,
+    /// They are dropped.
+    Nothing,
+}
+
+/// Counters, from the session's beginning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Packets received.
+    pub packets_in: u64,
+    /// Packets sent, or waiting to be.
+    pub packets_out: u64,
+    /// Bytes received.
+    pub bytes_in: u64,
+    /// Bytes taken by the system.
+    pub bytes_out: u64,
+    /// Messages received, by QoS.
+    pub messages_in: [u64; 3],
+    /// Messages accepted for sending, by QoS.
+    pub messages_out: [u64; 3],
+    /// Messages accepted and given up: QoS 0 unsent when the connection ended, others with their session.
+    pub dropped: u64,
+}

@@ -1,0 +1,141 @@
+//! What outlives a connection: how the session leaves one and goes on with the next.
+
+use std::time::Instant;
+
+use super::timer::{Timer, Timers};
+use super::transmit::Kind;
+use super::{Event, Events, Keep, REQUEST, Session, State, Stats, Token};
+use crate::codec::{Qos, v4};
+
+/// Filters per SUBSCRIBE when subscriptions are renewed: some brokers take no more in one packet.
+const RENEW_AT_ONCE: usize = 8;
+
+impl Session {
+    /// The connection is gone, whoever ended it. QoS 0 that was not sent and requests without their answer are dropped.
+    pub fn handle_closed(&mut self, keep: Keep) {
+        self.state = State::Disconnected;
+        self.timers = Timers::default();
+        self.deframer.reset();
+        self.awaiting_ping = false;
+        self.ping_unsent = 0;
+        self.reading = true;
+        self.connected_at = None;
+        self.progress = false;
+        self.copies = 0;
+        self.replies = 0;
+        self.messages = 0;
+        self.message_bytes = 0;
+        for (id, token) in self.subscriptions.drain() {
+            self.ids.release(id);
+            push_dropped(&mut self.events, token);
+        }
+        self.outbox.requeue();
+        let Session { tx, outbox, events, stats, .. } = self;
+        tx.clear(|kind, begun| match kind {
+            Kind::Control | Kind::Reply => {}
+            Kind::Message(token) => drop_message(events, stats, token),
+            // It is no repetition if not even its first byte went out.
+            Kind::Stored { entry, id } => {
+                if let Some(entry) = outbox.entry_mut(entry).filter(|entry| entry.id == Some(id) && !begun) {
+                    entry.dup = entry.resent;
+                }
+            }
+        });
+        if keep == Keep::Nothing {
+            self.forget();
+        }
+        self.check_drained();
+    }
+
+    /// Gives up every message that is not done, and what is known of the broker's.
+    pub fn forget(&mut self) {
+        while let Some(index) = self.outbox.first() {
+            let id = self.outbox.entry(index).id;
+            let token = self.outbox.remove(index);
+            if let Some(id) = id {
+                self.ids.release(id);
+            }
+            drop_message(&mut self.events, &mut self.stats, token);
+        }
+        self.received.clear();
+        self.check_drained();
+    }
+
+    /// The broker accepted the connection.
+    pub(super) fn accepted(&mut self, now: Instant) {
+        self.state = State::Connected;
+        self.timers.clear(Timer::Connack);
+        self.connected_at = Some(now);
+    }
+
+    /// Goes on with the session that the broker kept, or with a new one. `subscribed`: the broker has the subscriptions
+    /// that it had confirmed.
+    pub(super) fn resume(&mut self, kept: bool, subscribed: bool) {
+        if kept {
+            self.repeat_pubrels();
+        } else {
+            self.publish_afresh();
+        }
+        self.renew_subscriptions(subscribed);
+        self.send_queued();
+    }
+
+    /// Released messages go on with PUBREL \[MQTT-4.4.0-1\]; sent ones are queued again already.
+    fn repeat_pubrels(&mut self) {
+        let mut index = self.outbox.next_released(None);
+        while let Some(at) = index {
+            let id = self.outbox.entry(at).id.expect("a released message has an id");
+            self.send(Kind::Control, |out| v4::pubrel(out, id));
+            index = self.outbox.next_released(Some(at));
+        }
+    }
+
+    /// The broker has nothing of before: released messages had arrived and are done; the others become new ones.
+    fn publish_afresh(&mut self) {
+        self.received.clear();
+        while let Some(index) = self.outbox.next_released(None) {
+            self.finish(index);
+        }
+        let Session { outbox, ids, .. } = self;
+        outbox.for_each_queued(|entry| {
+            if let Some(id) = entry.id.take() {
+                ids.release(id);
+            }
+            entry.dup = false;
+        });
+    }
+
+    /// Subscribes to what is wanted and the broker does not have, where that is the session's task.
+    fn renew_subscriptions(&mut self, subscribed: bool) {
+        for filters in self.subscriptions.to_renew(subscribed).chunks(RENEW_AT_ONCE) {
+            let Some(id) = self.ids.allocate(REQUEST) else { return };
+            let filters: Vec<(&str, Qos)> = filters.iter().map(|(filter, qos)| (&**filter, *qos)).collect();
+            self.send(Kind::Control, |out| v4::subscribe(out, id, filters.iter().copied()));
+            self.subscriptions.subscribed(id, Token::NONE, &filters);
+        }
+    }
+
+    /// A message is done: its id is free, its caller is told.
+    #[inline]
+    pub(super) fn finish(&mut self, index: u32) {
+        let id = self.outbox.entry(index).id;
+        let token = self.outbox.remove(index);
+        if let Some(id) = id {
+            self.ids.release(id);
+        }
+        self.events.push(Event::Published { id, token });
+        self.check_drained();
+    }
+}
+
+pub(super) fn drop_message(events: &mut Events, stats: &mut Stats, token: Token) {
+    stats.dropped += 1;
+    push_dropped(events, token);
+}
+
+/// Only a caller that waits has to hear that it waits in vain.
+fn push_dropped(events: &mut Events, token: Token) {
+    if token.is_some() {
+        events.push(Event::Dropped { token });
+    }
+}

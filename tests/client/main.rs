@@ -1,0 +1,10 @@
+//! The client against scripted sockets and the embedded broker. Each file is a part of its life.
+
+mod close;
+mod connect;
+mod end_to_end;
+mod reading;
+mod reconnect;
+mod sending;
+mod shutdown;
+mod support;

@@ -1,0 +1,283 @@
+//! `mqtt-lua` from outside: its options, its exit statuses, Ctrl-C.
+#![cfg(unix)]
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use mqtt::broker::{Broker, BrokerOptions};
+
+/// More than anything here takes.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// What a run of the runner left.
+#[derive(Debug)]
+struct Outcome {
+    status: Option<i32>,
+    out: String,
+    err: String,
+}
+
+fn start(options: &[&str], source: &str) -> Child {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_mqtt-lua"))
+        .args(options)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A runner that ends early does not read.
+    let _ = child.stdin.take().unwrap().write_all(source.as_bytes());
+    child
+}
+
+fn finish(child: Child) -> Outcome {
+    let output = child.wait_with_output().unwrap();
+    Outcome {
+        status: output.status.code(),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// Runs a script from standard input.
+fn run(options: &[&str], source: &str) -> Outcome {
+    finish(start(options, source))
+}
+
+fn broker() -> Broker {
+    Broker::start(BrokerOptions::default()).unwrap()
+}
+
+/// A script that connects to `host`, prints "up" and ends.
+fn connects_to(host: &str) -> String {
+    format!(
+        "local c = mqtt.Client() c:connect({host}, function() print('up') c:close() end, \
+         function(_, reason) print(reason) end)"
+    )
+}
+
+#[test]
+fn a_script_has_its_modules_as_globals_and_ends_by_itself() {
+    let it = run(
+        &["-"],
+        "print(type(mqtt.Client), type(tmr.create), type(node.heap()), type(node.chipid()))
+         tmr.create():alarm(5, tmr.ALARM_SINGLE, function() print('timer') end)
+         print('last line')",
+    );
+    assert_eq!(it.out, "function\tfunction\tnumber\tnumber\nlast line\ntimer\n", "{it:?}");
+    assert_eq!(it.status, Some(0));
+}
+
+#[test]
+fn a_script_gets_its_arguments() {
+    let it = run(&["-", "one", "--two", "3"], "print(arg[0], arg[1], arg[2], arg[3], #arg, ...)");
+    assert_eq!(it.out, "-\tone\t--two\t3\t3\tone\t--two\t3\n", "{it:?}");
+}
+
+#[test]
+fn an_error_is_shown_with_a_traceback() {
+    let it = run(&["-"], "local function culprit() error('told you so') end culprit() print('never')");
+    assert_eq!((it.status, it.out.as_str()), (Some(1), ""), "{it:?}");
+    assert!(it.err.starts_with("mqtt-lua: stdin:1: told you so\nstack traceback:\n"), "{it:?}");
+    assert!(it.err.contains("culprit"), "{it:?}");
+}
+
+#[test]
+fn an_error_in_a_callback_ends_the_script_too() {
+    let it = run(
+        &["-"],
+        "tmr.create():alarm(1, 0, function() local x = nil; x() end)
+         tmr.create():alarm(60000, 0, function() end)",
+    );
+    assert_eq!(it.status, Some(1), "{it:?}");
+    assert!(it.err.contains("attempt to call") && it.err.contains("stack traceback"), "{it:?}");
+}
+
+#[test]
+fn error_objects_are_shown_as_the_stock_interpreter_shows_them() {
+    assert!(run(&["-"], "error({})").err.contains("(error object is a table value)"));
+    let it = run(&["-"], "error(setmetatable({}, { __tostring = function() return 'readable' end }))");
+    assert!(it.err.contains("mqtt-lua: readable"), "{it:?}");
+}
+
+#[test]
+fn a_script_that_is_not_there_or_no_lua_is_an_error() {
+    let it = run(&["no/such/file.lua"], "");
+    assert_eq!(it.status, Some(1));
+    assert!(it.err.contains("no/such/file.lua"), "{it:?}");
+    let it = run(&["-"], "if if");
+    assert_eq!(it.status, Some(1));
+    assert!(it.err.contains("stdin:1:"), "{it:?}");
+}
+
+#[test]
+fn os_exit_keeps_its_status() {
+    assert_eq!(run(&["-"], "os.exit(7)").status, Some(7));
+    assert_eq!(run(&["-"], "tmr.create():alarm(1, 0, function() os.exit(8, true) end)").status, Some(8));
+}
+
+#[test]
+fn the_global_is_native_whatever_lies_around_and_may_be_overwritten() {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("names");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("mqtt.lua"), "return 'the project\\'s own'").unwrap();
+    fs::write(
+        folder.join("main.lua"),
+        "print(type(mqtt.Client), require('mqtt') == mqtt, dofile('mqtt.lua'))
+         tmr.create():alarm(1, 0, function() print('still runs') end)
+         mqtt = nil",
+    )
+    .unwrap();
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_mqtt-lua")).arg("main.lua").current_dir(&folder).output().unwrap();
+    assert_eq!(
+        String::from_utf8(output.stdout).unwrap(),
+        "function\ttrue\tthe project's own\nstill runs\n",
+        "{:?}",
+        output.stderr
+    );
+}
+
+#[test]
+fn the_client_id_is_the_chips() {
+    let broker = broker();
+    let it = start(
+        &["-", &broker.port().to_string()],
+        "print(('NodeMCU_%06X'):format(node.chipid()))
+         mqtt.Client():connect('127.0.0.1', arg[1])",
+    );
+    assert!(broker.wait_until(LIMIT, |broker| !broker.clients().is_empty()));
+    let clients = broker.clients();
+    interrupt(&it);
+    assert_eq!(finish(it).out.trim().to_uppercase(), clients[0].to_uppercase());
+}
+
+#[test]
+fn broker_0_prints_the_port_it_got() {
+    let it = run(&["--broker=0", "-"], "");
+    let port = it.err.trim().rsplit(':').next().unwrap().parse::<u16>().unwrap();
+    assert_ne!(port, 0);
+    assert_eq!(it.status, Some(0));
+}
+
+#[test]
+fn a_taken_broker_port_is_an_error() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let it = run(&[&format!("--broker={port}"), "-"], "print('never')");
+    assert_eq!((it.status, it.out.as_str()), (Some(1), ""));
+    assert!(it.err.contains(&port.to_string()), "{it:?}");
+}
+
+#[test]
+fn broker_without_a_port_serves_1883_even_where_that_is_taken() {
+    // Taken by us, or by somebody else: all the same.
+    let _taken = TcpListener::bind("127.0.0.1:1883");
+    for host in ["'127.0.0.1'", "'localhost', 1883", "'mqtt://localhost'"] {
+        let it = run(&["--broker", "-"], &connects_to(host));
+        assert_eq!(it.out, "up\n", "{it:?}");
+        assert!(it.err.contains("1883 is taken"), "{it:?}");
+    }
+}
+
+#[test]
+fn map_leads_a_script_to_another_broker() {
+    let broker = broker();
+    let port = broker.port();
+    for (map, host) in [
+        (format!("*=127.0.0.1:{port}"), "'iot.eclipse.org', 1883, 0"),
+        (format!("10.1.2.3=127.0.0.1:{port}"), "'10.1.2.3', 1884"),
+        (format!("10.1.2.3:1884=mqtt://127.0.0.1:{port}"), "'10.1.2.3', 1884"),
+        (format!("iot.example=mqtt://127.0.0.1:{port}"), "'iot.example', 8883, 1"),
+        (format!("iot.example=mqtt://127.0.0.1:{port}"), "'mqtts://iot.example'"),
+    ] {
+        let it = run(&["--map", &map, "-"], &connects_to(host));
+        assert_eq!(it.out, "up\n", "{map} {it:?}");
+    }
+}
+
+#[test]
+fn the_first_map_that_fits_counts() {
+    let broker = broker();
+    let first = format!("a.example=127.0.0.1:{}", broker.port());
+    let it = run(&["--map", &first, "--map", "*=127.0.0.1:1", "-"], &connects_to("'a.example'"));
+    assert_eq!(it.out, "up\n", "{it:?}");
+    let it = run(&["--map", "*=127.0.0.1:1", "--map", &first, "-"], &connects_to("'a.example'"));
+    assert_eq!(it.out, "-5\n", "{it:?}");
+}
+
+#[test]
+fn a_map_that_makes_no_sense_is_refused_with_the_reason() {
+    let it = run(&["--map", "a=mqtts://b", "-"], "print('never')");
+    assert_eq!((it.status, it.out.as_str()), (Some(2), ""));
+    assert!(it.err.contains("TLS"), "{it:?}");
+    assert_eq!(run(&["--map", "nonsense", "-"], "").status, Some(2));
+}
+
+#[test]
+fn trace_prints_packets_without_payloads() {
+    let broker = broker();
+    let it = run(
+        &["--trace", "-", &broker.port().to_string()],
+        "local c = mqtt.Client('traced', 60, 'user', 'top-secret')
+         c:connect('127.0.0.1', arg[1], function()
+           c:publish('my/topic', 'a secret payload', 1, 0, function() c:close() end)
+         end)",
+    );
+    for word in ["CONNECT", "CONNACK", "PUBLISH", "PUBACK", "my/topic"] {
+        assert!(it.err.contains(word), "{word}: {it:?}");
+    }
+    assert!(!it.err.contains("secret"), "{it:?}");
+    assert_eq!(it.out, "");
+}
+
+fn interrupt(child: &Child) {
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+}
+
+/// Interrupts a script that is connected to us and does `work` in its callback; what we got after its CONNECT.
+fn interrupted(work: &str) -> Vec<u8> {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let source = format!(
+        "local c = mqtt.Client('interrupted')
+         c:connect('127.0.0.1', {port}, function() io.write('up\\n') io.flush() {work} end)"
+    );
+    let mut child = start(&["-"], &source);
+    let (mut stream, _) = listener.accept().unwrap();
+    let mut connect = [0; 25];
+    stream.read_exact(&mut connect).unwrap();
+    stream.write_all(&[0x20, 2, 0, 0]).unwrap();
+    let mut up = [0; 3];
+    child.stdout.as_mut().unwrap().read_exact(&mut up).unwrap();
+    interrupt(&child);
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).unwrap();
+    let it = finish(child);
+    assert_eq!((it.status, it.out.as_str()), (Some(130), ""), "{it:?}");
+    rest
+}
+
+#[test]
+fn ctrl_c_says_goodbye_and_ends_with_130() {
+    assert_eq!(interrupted(""), [0xE0, 0]);
+}
+
+#[test]
+fn ctrl_c_ends_a_script_that_computes() {
+    assert_eq!(interrupted("c:publish('t', '') while true do end"), [0x30, 3, 0, 1, b't', 0xE0, 0]);
+}
+
+#[test]
+fn help_and_version_are_there() {
+    let it = run(&["--help"], "");
+    assert_eq!(it.status, Some(0));
+    for option in ["--broker", "--map", "--trace"] {
+        assert!(it.out.contains(option), "{it:?}");
+    }
+    assert_eq!(run(&["--version"], "").out, concat!("mqtt-lua ", env!("CARGO_PKG_VERSION"), "\n"));
+}

@@ -1,0 +1,192 @@
+local kit = require("mqtt.test")
+local support = require("tests.spec.support")
+
+local text, packet, hex = support.text, support.packet, support.hex
+
+-- A script that connects to the port it is given, as the process id, and gets `last` done once it is connected.
+local function connected_script(last)
+  return ([[
+    local mqtt = require("mqtt")
+    local pid = io.open("/proc/self/stat"):read("*n")
+    local client = mqtt.Client(pid)
+    client:lwt("will", "published")
+    client:connect("127.0.0.1", arg[1])
+    mqtt.wait(function() return client:state() == "connected" end, 5)
+    client:publish("t", "last words")
+  ]]) .. last
+end
+
+-- Runs it against a peer. What the peer must get: the CONNECT, the PUBLISH, DISCONNECT, the end.
+local function expect_goodbye(source)
+  local peer = support.peer()
+  local script = support.start(source, peer.port)
+  peer:welcome()
+  assert.are.equal(hex(packet(0x30, text("t") .. "last words")), hex(peer:read()))
+  assert.are.equal(hex(support.DISCONNECT), hex(peer:read()))
+  assert.is_true(peer:ended())
+  return script:finish()
+end
+
+describe("an interpreter that ends with a connected client says goodbye:", function()
+  after_each(support.finish)
+
+  local ENDS = {
+    ["at the end of the script"] = { "", 0 },
+    ["by os.exit()"] = { "os.exit()", 0 },
+    ["by os.exit(3)"] = { "os.exit(3)", 3 },
+    ["by os.exit(3, true), which closes the state"] = { "os.exit(3, true)", 3 },
+    ["by an error"] = { "error('told you so')", 1 },
+    ["by os.exit in a callback"] = {
+      "require('mqtt.tmr').create():alarm(1, 0, function() os.exit(4) end) mqtt.run()", 4,
+    },
+    ["by os.exit(…, true) in a callback"] = {
+      "require('mqtt.tmr').create():alarm(1, 0, function() os.exit(4, true) end) mqtt.run()", 4,
+    },
+    ["by an error in a callback"] = {
+      "require('mqtt.tmr').create():alarm(1, 0, function() error('told you so') end) mqtt.run()", 1,
+    },
+    ["by os.exit in a coroutine"] = { "coroutine.wrap(function() os.exit(5) end)()", 5 },
+    ["with nothing referring to the client"] = { "client = nil collectgarbage() collectgarbage()", 0 },
+    ["with the module gone from package.loaded"] = {
+      "package.loaded.mqtt = nil mqtt = nil client = nil collectgarbage() os.exit(0, true)", 0,
+    },
+  }
+  for name, case in pairs(ENDS) do
+    it(name, function()
+      local status, output = expect_goodbye(connected_script(case[1]))
+      assert.are.equal(case[2], status, output)
+      if status == 1 then
+        assert.matches("told you so", output)
+      else
+        assert.are.equal("", output)
+      end
+    end)
+  end
+end)
+
+describe("at the end of the interpreter", function()
+  after_each(support.finish)
+
+  it("an attempt is cut at once", function()
+    local peer = support.peer()
+    local script = support.start([[
+      local mqtt = require("mqtt")
+      mqtt.Client("x"):connect("127.0.0.1", arg[1])
+      mqtt.poll(0.2)
+    ]], peer.port)
+    peer:accept():read()
+    assert.is_true(peer:ended())
+    assert.are.equal(0, (script:finish()))
+  end)
+
+  it("a broker that does not read holds it up for a second, not more", function()
+    local peer = support.peer()
+    local script = support.start(connected_script([[
+      local socket = require("socket")
+      for _ = 1, 20 do client:publish("t", ("x"):rep(1000000)) end
+      for _ = 1, 3 do mqtt.Client(_):connect("127.0.0.1", arg[1]) end
+      io.write(socket.gettime())
+    ]]), peer.port)
+    peer:welcome()
+    local status, output = script:finish()
+    assert.are.equal(0, status, output)
+    local took = require("socket").gettime() - tonumber(output)
+    assert(took < 1.6, took)
+  end)
+
+  it("no client at all costs nothing", function()
+    assert.are.same({ 0, "" }, { support.script("require('mqtt') require('mqtt.tmr') os.exit(0)") })
+    assert.are.same({ 0, "" }, { support.script("require('mqtt').Client('idle')") })
+  end)
+end)
+
+describe("Ctrl-C in the stock interpreter", function()
+  after_each(support.finish)
+
+  for name, wait in pairs {
+    run = "mqtt.run()", poll = "mqtt.poll(20)", wait = "mqtt.wait(function() return false end, 20)",
+  } do
+    it("interrupts " .. name .. " at once", function()
+      local peer = support.peer()
+      local script = support.start(connected_script(wait), peer.port)
+      local connect = peer:welcome()
+      assert.are.equal(0x30, peer:read():byte())
+      local pid = connect:sub(15):match("^%d+")
+      os.execute("kill -INT " .. pid)
+      assert.are.equal(hex(support.DISCONNECT), hex(peer:read()))
+      local status, output = script:finish()
+      assert.are.equal(1, status, output)
+      assert.matches("interrupted!", output)
+    end)
+  end
+end)
+
+describe("other processes", function()
+  after_each(support.finish)
+
+  it("can be started while a client is connected", function()
+    local client, peer = support.pair()
+    for _ = 1, 3 do
+      local pipe = io.popen("echo hello")
+      assert.are.equal("hello", pipe:read("*l"))
+      pipe:close()
+      os.execute("true")
+    end
+    client:publish("t", "x")
+    assert.are.equal(hex(packet(0x30, text("t") .. "x")), hex(peer:read()))
+  end)
+
+  it("do not inherit the connection", function()
+    local client, peer = support.pair()
+    local pipe = io.popen("cat; echo done", "w")
+    client:close()
+    assert.are.equal(hex(support.DISCONNECT), hex(peer:read()))
+    assert.is_true(peer:ended())
+    pipe:close()
+  end)
+
+  if rawget(_G, "jit") then
+    it("forked without exec: their clients raise an error that says so", function()
+      local broker = support.broker()
+      local status, output = support.script([[
+        local ffi = require("ffi")
+        ffi.cdef "int fork(void); int waitpid(int, int *, int); void _exit(int);"
+        local mqtt = require("mqtt")
+        local client = mqtt.Client("forked")
+        client:connect("127.0.0.1", arg[1])
+        mqtt.wait(function() return client:state() == "connected" end, 5)
+        local pid = ffi.C.fork()
+        if pid == 0 then
+          for _, call in ipairs {
+            function() client:publish("t", "x") end, function() client:state() end, function() client:close() end,
+            function() mqtt.Client("y") end, function() mqtt.poll() end, function() mqtt.run() end,
+          } do
+            local ok, err = pcall(call)
+            print(ok, type(err), tostring(err):match("fork") )
+          end
+          client = nil
+          collectgarbage()
+          os.exit(0)
+        end
+        local result = ffi.new("int[1]")
+        ffi.C.waitpid(pid, result, 0)
+        assert(result[0] == 0)
+        print("parent", client:publish("t", "x"))
+      ]], broker.port)
+      assert.are.equal(0, status, output)
+      assert.are.equal(("false\tstring\tfork\n"):rep(6) .. "parent\ttrue\n", output)
+    end)
+  end
+end)
+
+describe("a second Lua state of the process", function()
+  it("is independent: a script that requires mqtt twice gets the same module", function()
+    local status, output = support.script([[
+      local first = require("mqtt")
+      package.loaded["mqtt"] = nil
+      print(require("mqtt") == first)
+    ]])
+    assert.are.same({ 0, "true\n" }, { status, output })
+    assert(kit)
+  end)
+end)

@@ -1,0 +1,226 @@
+local mqtt = require("mqtt")
+local tmr = require("mqtt.tmr")
+local kit = require("mqtt.test")
+local support = require("tests.spec.support")
+
+-- Overwrites what finished calls left on Lua's stack: the collector may still see it.
+local function scrub(depth)
+  local a, b, c, d, e, f, g, h -- luacheck: ignore 221
+  if depth > 0 then scrub(depth - 1) end
+  return a, b, c, d, e, f, g, h
+end
+
+-- Whether everything in the weak table is gone after collecting.
+local function collected(weak)
+  for _ = 1, 5 do
+    mqtt.poll()
+    scrub(20)
+    collectgarbage()
+    if next(weak) == nil then return true end
+  end
+  return false
+end
+
+local function weak_table()
+  return setmetatable({}, { __mode = "k" })
+end
+
+-- Calls fn in a frame of its own, so that its locals are gone afterwards.
+local function apart(fn)
+  fn()
+end
+
+-- Puts the client and the table that its callbacks hold into `weak`; every callback refers to the client.
+local function with_callbacks(weak, client)
+  local held = { client = client }
+  weak[client], weak[held] = true, true
+  for _, event in ipairs(support.EVENTS) do
+    client:on(event, function() return held.client end)
+  end
+  return client, function() return held.client end
+end
+
+describe("an idle client", function()
+  after_each(support.finish)
+
+  it("is collected, with callbacks that refer to it", function()
+    local weak = weak_table()
+    for i = 1, 100 do with_callbacks(weak, mqtt.Client("garbage-" .. i)) end
+    assert.is_true(collected(weak))
+  end)
+
+  it("is collected with user name and password functions that refer to it", function()
+    local weak = weak_table()
+    apart(function()
+      local client
+      client = mqtt.Client {
+        username = function() return tostring(client) end,
+        password = function() return tostring(client) end,
+      }
+      weak[client] = true
+    end)
+    assert.is_true(collected(weak))
+  end)
+
+  it("is collected after a conversation", function()
+    local broker = support.broker()
+    local weak = weak_table()
+    local done = 0
+    for i = 1, 10 do
+      local client, back = with_callbacks(weak, mqtt.Client("talked-" .. i))
+      client:on("offline", function() done = done + 1 end)
+      client:connect("127.0.0.1", broker.port, function(c)
+        c:subscribe("t", 1, back)
+        c:publish("t", "x", 1, 0, function() back():close() end)
+      end, back)
+    end
+    kit.eventually(function() return done == 10 end)
+    assert.is_true(collected(weak))
+  end)
+
+  it("is collected after a failed connect, and after a cancelled one", function()
+    local weak = weak_table()
+    local failed = false
+    apart(function()
+      local client, back = with_callbacks(weak, mqtt.Client("failed"))
+      client:connect("127.0.0.1", support.closed_port(), back, function() failed = back() ~= nil end)
+      local other, other_back = with_callbacks(weak, mqtt.Client("cancelled"))
+      other:connect("127.0.0.1", support.peer().port, other_back, other_back)
+      other:close()
+    end)
+    kit.eventually(function() return failed end)
+    assert.is_true(collected(weak))
+  end)
+
+  it("with callbacks for each call is collected too, answered or not", function()
+    local weak = weak_table()
+    apart(function()
+      local client, peer = support.pair { callbacks = "each" }
+      local _, back = with_callbacks(weak, client)
+      client:publish("t", "x", 1, 0, back)
+      client:subscribe("t", 1, back)
+      client:unsubscribe("t", back)
+      peer:read()
+      client:close()
+    end)
+    support.finish()
+    assert.is_true(collected(weak))
+  end)
+
+  it("costs no descriptor", function()
+    local pid = io.open("/proc/self/stat"):read("*n")
+    local function descriptors()
+      local pipe = io.popen(("ls /proc/%d/fd | wc -l"):format(pid))
+      local count = pipe:read("*n")
+      pipe:close()
+      return count
+    end
+    local broker = support.broker()
+    local function talk(n)
+      local open = 0
+      for i = 1, n do
+        open = open + 1
+        local client = mqtt.Client("fd-" .. i)
+        client:on("offline", function() open = open - 1 end)
+        client:connect("127.0.0.1", broker.port, function(c) c:close() end)
+      end
+      kit.eventually(function() return open == 0 end)
+      collectgarbage()
+    end
+    talk(5)
+    local before = descriptors()
+    talk(30)
+    -- The broker is in this process and may need a moment to close its ends.
+    kit.eventually(function() return descriptors() <= before end)
+  end)
+end)
+
+describe("a client that nothing refers to", function()
+  after_each(support.finish)
+
+  it("lives and calls back while it is connecting and connected", function()
+    local peer = support.peer()
+    local log = {}
+    local ender
+    apart(function()
+      local client = mqtt.Client("lonely")
+      client:on("message", function(c, topic)
+        log[#log + 1] = topic
+        ender = function() c:close() end
+      end)
+      client:on("offline", function() log[#log + 1] = "offline" end)
+      client:connect("127.0.0.1", peer.port, function() log[#log + 1] = "ok" end)
+    end)
+    collectgarbage()
+    collectgarbage()
+    peer:welcome()
+    support.entries(log, 1)
+    collectgarbage()
+    collectgarbage()
+    peer:send(support.packet(0x30, support.text("m") .. "x"))
+    support.entries(log, 2)
+    ender()
+    support.entries(log, 3)
+    assert.are.same({ "ok", "m", "offline" }, log)
+  end)
+
+  it("lives while it is reconnecting", function()
+    local peer = support.peer()
+    local connects = 0
+    local last
+    apart(function()
+      local client = mqtt.Client("lonely")
+      client:on("connect", function(c)
+        connects = connects + 1
+        last = c
+      end)
+      client:connect("127.0.0.1", peer.port, 0, { min = 0.25, max = 0.25 })
+    end)
+    peer:welcome()
+    kit.eventually(function() return connects == 1 end)
+    last = nil
+    peer:drop()
+    collectgarbage()
+    collectgarbage()
+    mqtt.poll(0.02)
+    collectgarbage()
+    peer:welcome()
+    kit.eventually(function() return connects == 2 end)
+    last:close()
+    assert.are.equal("idle", last:state())
+  end)
+
+  it("is collected once it is idle again", function()
+    local weak = weak_table()
+    local peer = support.peer()
+    local offline = false
+    apart(function()
+      local client = with_callbacks(weak, mqtt.Client("lonely"))
+      client:on("offline", function() offline = true end)
+      client:connect("127.0.0.1", peer.port)
+    end)
+    peer:welcome()
+    mqtt.poll(0.02)
+    peer:drop()
+    kit.eventually(function() return offline end)
+    assert.is_true(collected(weak))
+  end)
+end)
+
+describe("a timer that nothing refers to", function()
+  after_each(support.finish)
+
+  it("lives while it is armed, and is collected after", function()
+    local weak = weak_table()
+    local fired = 0
+    apart(function()
+      local timer = tmr.create()
+      weak[timer] = true
+      timer:alarm(5, tmr.ALARM_SINGLE, function(t) fired = fired + (t and 1 or 0) end)
+    end)
+    collectgarbage()
+    collectgarbage()
+    kit.eventually(function() return fired == 1 end)
+    assert.is_true(collected(weak))
+  end)
+end)
