@@ -79,16 +79,13 @@ impl fmt::Debug for Tls {
 /// # Errors
 /// The field that is wrong and why, for people: `client_key: it does not match client_cert`.
 pub fn check(tls: &Tls) -> Result<(), String> {
-    trusted(tls)?;
-    identity(tls)?;
-    suites(tls)?;
     if let Some(name) = &tls.server_name {
-        peer_name(name).ok_or_else(|| format!("server_name: {name:?} is no host name and no address"))?;
+        named(name)?;
     }
-    match tls.alpn.iter().find(|name| name.is_empty() || name.len() > 255) {
-        Some(_) => Err("alpn: a protocol name has 1 to 255 bytes".into()),
-        None => Ok(()),
-    }
+    protocols(tls)?;
+    suites(tls)?;
+    trusted(tls)?;
+    identity(tls).map(drop)
 }
 
 /// Makes a byte stream to `host` a TLS stream. Files are read now. There is no limit of time: drop the future.
@@ -99,9 +96,11 @@ pub async fn handshake<S>(stream: S, host: &str, tls: &Tls) -> Result<Stream<S>,
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let wanted = tls.server_name.as_deref().unwrap_or(host);
-    let name = peer_name(wanted)
-        .ok_or_else(|| HandshakeError::new(format!("{wanted:?} is no name that a certificate can bear")))?;
+    let name = match &tls.server_name {
+        Some(name) => named(name),
+        None => peer_name(host).ok_or_else(|| format!("{host:?} is no name that a certificate can bear")),
+    };
+    let name = name.map_err(HandshakeError::new)?;
     if !tls.verify {
         warn!("the TLS certificate of {host} is not verified (verify = false): anybody may be listening");
     }
@@ -220,7 +219,7 @@ fn prepare(tls: &Tls) -> Result<Prepared, String> {
         .map_err(|error| format!("cipher_suites: {error}"))?
         .with_custom_certificate_verifier(used)
         .with_client_cert_resolver(identity.clone());
-    config.alpn_protocols = tls.alpn.clone();
+    config.alpn_protocols = protocols(tls)?;
     // a resumed session would skip the verification, and would outlive a change of the files
     config.resumption = Resumption::disabled();
     Ok(Prepared { config: Arc::new(config), verifier, identity })
@@ -263,6 +262,18 @@ fn suites(tls: &Tls) -> Result<Vec<SupportedCipherSuite>, String> {
         found.copied().ok_or_else(|| format!("cipher_suites: {name:?} is not known here"))
     };
     tls.cipher_suites.iter().map(find).collect()
+}
+
+fn protocols(tls: &Tls) -> Result<Vec<Vec<u8>>, String> {
+    match tls.alpn.iter().all(|name| (1..=255).contains(&name.len())) {
+        true => Ok(tls.alpn.clone()),
+        false => Err("alpn: a protocol name has 1 to 255 bytes".into()),
+    }
+}
+
+fn named(server_name: &str) -> Result<String, String> {
+    peer_name(server_name)
+        .ok_or_else(|| format!("server_name: {server_name:?} is no host name and no address"))
 }
 
 /// The library writes `TLS13_AES_…` for what IANA calls `TLS_AES_…`.

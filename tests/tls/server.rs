@@ -98,7 +98,7 @@ pub(crate) fn listen_tls(
     })
 }
 
-fn server_config(issued: &Issued) -> rustls::ServerConfig {
+pub(crate) fn server_config(issued: &Issued) -> rustls::ServerConfig {
     let chain = CertificateDer::pem_file_iter(&issued.cert).unwrap();
     let chain = chain.map(|der| rustls::Certificate(der.unwrap().to_vec())).collect();
     let key = PrivateKeyDer::from_pem_file(&issued.key).unwrap();
@@ -198,6 +198,8 @@ impl Proxy {
             thread::spawn(move || {
                 let (mut client, mut upstream) = forth;
                 let _ = std::io::copy(&mut client, &mut upstream);
+                // s_server serves one client after the other
+                let _ = upstream.shutdown(std::net::Shutdown::Both);
                 let _ = tell_gone.send_blocking(());
             });
             let mut upstream = upstream;
