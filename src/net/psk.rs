@@ -45,7 +45,7 @@ impl Psk {
 
 impl fmt::Debug for Psk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Psk({:?}, <redacted>)", self.identity.escape_ascii().to_string())
+        write!(f, "Psk(\"{}\", <redacted>)", self.identity.escape_ascii())
     }
 }
 
@@ -141,34 +141,32 @@ mod stream {
     }
 
     fn explain(error: openssl::ssl::Error) -> HandshakeError {
-        let reason =
-            error.ssl_error().and_then(|stack| stack.errors().iter().rev().find_map(|error| error.reason()));
-        HandshakeError::new(match (reason, error.io_error()) {
-            (Some(reason), _) if reason.contains("certificate verify failed") => CERTIFICATE.into(),
-            (Some(reason), _)
-                if reason.contains("unknown psk identity") || reason.contains("unknown_psk_identity") =>
-            {
-                "the server does not know psk_identity".into()
-            }
-            (Some(reason), _) if reason.contains("decrypt error") || reason.contains("bad record mac") => {
-                "the server has another key for psk_identity".into()
-            }
-            (Some(reason), _)
-                if reason.contains("handshake failure") || reason.contains("illegal parameter") =>
-            {
-                "the server does not accept this pre-shared key, or none at all".into()
-            }
-            (Some(reason), _) if reason.contains("wrong version number") => {
-                "the server does not speak TLS, or not on this port".into()
-            }
-            (Some(reason), _) if reason.contains("unexpected eof") => {
-                "the server closed the connection during the TLS handshake".into()
-            }
-            (Some(reason), _) => format!("the TLS handshake failed: {reason}"),
-            (None, Some(error)) => format!("the connection broke during the TLS handshake: {error}"),
-            (None, None) => "the server closed the connection during the TLS handshake".into(),
+        let stack = error.ssl_error().map_or(&[][..], |stack| stack.errors());
+        let reason = stack.iter().rev().find_map(|error| error.reason()).unwrap_or_default();
+        if let Some((_, meaning)) = REASONS.iter().find(|(part, _)| reason.contains(part)) {
+            return HandshakeError::new(*meaning);
+        }
+        HandshakeError::new(match error.io_error() {
+            _ if !reason.is_empty() => format!("the TLS handshake failed: {reason}"),
+            Some(error) => format!("the connection broke during the TLS handshake: {error}"),
+            None => "the server closed the connection during the TLS handshake".into(),
         })
     }
+
+    /// Parts of libssl's reasons, and what they mean here.
+    const REASONS: [(&str, &str); 8] = [
+        ("certificate verify failed", CERTIFICATE),
+        ("unknown psk identity", "the server does not know psk_identity"),
+        // in TLS 1.2, in TLS 1.3, and what libssl's own servers say instead in TLS 1.3
+        ("bad record mac", ANOTHER_KEY),
+        ("decrypt error", ANOTHER_KEY),
+        ("illegal parameter", ANOTHER_KEY),
+        ("handshake failure", "the server does not know psk_identity, or accepts no pre-shared key at all"),
+        ("wrong version number", "the server does not speak TLS, or not on this port"),
+        ("unexpected eof", "the server closed the connection during the TLS handshake"),
+    ];
+
+    const ANOTHER_KEY: &str = "the server has another key for psk_identity";
 
     /// An encrypted byte stream to a server that knows the key.
     pub struct Stream<S: Unpin> {

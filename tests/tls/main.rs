@@ -6,6 +6,7 @@ mod certificates;
 mod certs;
 mod client_auth;
 mod data;
+mod mosquitto;
 mod options;
 #[cfg(feature = "psk")]
 mod psk;
