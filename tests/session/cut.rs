@@ -3,7 +3,6 @@
 use mqtt::session::Config;
 
 use crate::support::world::World;
-use crate::support::*;
 
 /// What the broker does with its session when the client comes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,11 +37,7 @@ fn step(world: &mut World, pace: Pace) -> bool {
         world.write(if pace.buffered { usize::MAX } else { 1 });
         world.carry_up(1) > 0
     };
-    if pace.down_first {
-        world.carry_down(1) > 0 || up(world)
-    } else {
-        up(world) || world.carry_down(1) > 0
-    }
+    if pace.down_first { world.carry_down(1) > 0 || up(world) } else { up(world) || world.carry_down(1) > 0 }
 }
 
 /// What is exchanged.
