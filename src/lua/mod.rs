@@ -12,7 +12,7 @@
 //! | `broker`, `testing` | the embedded broker and the virtual clock, for tests and demos |
 //! | `log` | where log and trace lines go |
 //!
-//! Each Lua state has one [`State`]. All functions of all modules are made when the first of them is opened: in the end
+//! Each Lua state has one `State`. All functions of all modules are made when the first of them is opened: in the end
 //! the interpreter finalizes what is younger first, so none of them can be called when a part of it is gone.
 
 mod args;
