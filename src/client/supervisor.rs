@@ -153,7 +153,11 @@ impl Supervisor<'_> {
         before(self.clock(), deadline, net::connect(&addresses))
             .await
             .ok_or_else(|| ConnectError::DialTimeout(server.clone()))?
-            .map_err(|error| ConnectError::Unreachable(server.clone(), error))
+            .map_err(|error| match error.kind() {
+                // not a refusal: the connection was up for a moment
+                io::ErrorKind::ConnectionReset => ConnectError::Closed(Some(error)),
+                _ => ConnectError::Unreachable(server.clone(), error),
+            })
     }
 
     /// Encodes CONNECT; false if the attempt has been replaced.
@@ -283,4 +287,33 @@ async fn sleep(clock: &Clock, until: Option<Instant>) {
 fn random() -> f64 {
     let bits = RandomState::new().build_hasher().finish();
     bits as f64 / u64::MAX as f64 * 2.0 - 1.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::Timer;
+
+    #[test]
+    fn a_timeout_is_named_after_what_was_missing() {
+        let timeout = || End::Session(session::Error::TimedOut(Timer::Connack));
+        assert_eq!(why_refused(timeout(), true).reason(), -1, "CONNECT is not out");
+        assert_eq!(why_refused(timeout(), false).reason(), -2, "CONNACK is not there");
+    }
+
+    #[test]
+    fn a_failing_write_is_the_peers_doing_or_a_connect_that_could_not_be_sent() {
+        let hangup = || End::Write(io::ErrorKind::BrokenPipe.into());
+        assert_eq!(why_refused(hangup(), true).reason(), -4);
+        let failing = || End::Write(io::ErrorKind::OutOfMemory.into());
+        assert_eq!(why_refused(failing(), true).reason(), -1);
+        assert_eq!(why_refused(failing(), false).reason(), -4);
+    }
+
+    #[test]
+    fn jitter_is_drawn_from_both_sides() {
+        let drawn: Vec<f64> = (0..200).map(|_| random()).collect();
+        assert!(drawn.iter().all(|random| (-1.0..=1.0).contains(random)));
+        assert!(drawn.iter().any(|random| *random < -0.2) && drawn.iter().any(|random| *random > 0.2));
+    }
 }

@@ -26,7 +26,7 @@ pub(crate) enum Entry {
     Timer,
     /// A line for `mqtt.log`.
     Log {
-        /// `error`, `warn`, `info` or `debug`.
+        /// `error`, `warn` or `info`.
         level: &'static str,
         /// For people.
         text: String,
@@ -94,7 +94,8 @@ impl EventQueue {
     pub(crate) fn pop(&self) -> Option<Entry> {
         let mut inner = self.inner.lock();
         if inner.lines == 0 && inner.lost > 0 {
-            let text = format!("{} lines were dropped: nothing ran the loop", std::mem::take(&mut inner.lost));
+            let text =
+                format!("{} lines were dropped: nothing ran the loop", std::mem::take(&mut inner.lost));
             return Some(Entry::Log { level: "warn", text });
         }
         let entry = inner.entries.pop_front()?;

@@ -14,12 +14,19 @@ pub enum Refused {
     QueueFull,
 }
 
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Refused {
+    /// In the words of the Lua API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
             Refused::NotConnected => "not connected",
             Refused::QueueFull => "queue full",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -66,9 +73,9 @@ impl fmt::Display for Error {
             Error::SubackCount { asked, got } => {
                 write!(f, "SUBACK with {got} codes for {asked} filters [MQTT-3.9.3-1]")
             }
-            Error::RepliesUnread => f.write_str(
-                "the broker goes on with packet ids whose acknowledgements it does not read [MQTT-2.3.1-4]",
-            ),
+            Error::RepliesUnread => {
+                f.write_str("no room for more acknowledgements: the broker does not read them [MQTT-4.8.0-2]")
+            }
             Error::TimedOut(Timer::Connack) => f.write_str("no CONNACK in time"),
             Error::TimedOut(Timer::KeepAlive | Timer::PingResponse) => {
                 f.write_str("nothing came after PINGREQ: the connection is dead")

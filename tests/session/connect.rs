@@ -179,10 +179,7 @@ fn mqtt_3_2_2_5_a_refusal_ends_the_connection() {
 fn a_return_code_above_5_is_a_violation() {
     let mut driver = Driver::new(Config::default());
     driver.session.connect(&connect(true), None);
-    assert_eq!(
-        driver.feed_wrong(&[0x20, 0x02, 0x00, 0x06]),
-        Error::Protocol(codec::Error::ConnackCode(6))
-    );
+    assert_eq!(driver.feed_wrong(&[0x20, 0x02, 0x00, 0x06]), Error::Protocol(codec::Error::ConnackCode(6)));
 }
 
 #[test]
@@ -218,10 +215,7 @@ fn a_part_of_connack_does_not_move_the_deadline() {
 #[test]
 fn mqtt_3_1_3_2_two_clients_do_not_share_what_is_in_flight() {
     let mut one = Driver::connected_with(Config::default(), &connect(false));
-    let mut two = Driver::connected_with(
-        Config::default(),
-        &Connect { client_id: "d", ..connect(false) },
-    );
+    let mut two = Driver::connected_with(Config::default(), &Connect { client_id: "d", ..connect(false) });
     one.publish("of one", 1, 1);
     two.publish("of two", 1, 2);
     assert_eq!(one.sent(), publish(0x32, 1, "of one"));

@@ -3,7 +3,6 @@
 use mqtt::session::Config;
 
 use crate::support::world::World;
-use crate::support::*;
 
 /// What the broker does with its session when the client comes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,15 +33,18 @@ const PACES: [Pace; 4] = [
 
 /// Moves one byte; false if there is none to move.
 fn step(world: &mut World, pace: Pace) -> bool {
-    let up = |world: &mut World| {
-        world.write(if pace.buffered { usize::MAX } else { 1 });
-        world.carry_up(1) > 0
-    };
-    if pace.down_first {
-        world.carry_down(1) > 0 || up(world)
-    } else {
-        up(world) || world.carry_down(1) > 0
+    for up in [!pace.down_first, pace.down_first] {
+        let moved = if up {
+            world.write(if pace.buffered { usize::MAX } else { 1 });
+            world.carry_up(1)
+        } else {
+            world.carry_down(1)
+        };
+        if moved > 0 {
+            return true;
+        }
     }
+    false
 }
 
 /// What is exchanged.

@@ -27,13 +27,7 @@ fn mqtt_3_14_4_2_nothing_is_sent_after_disconnect() {
     assert_eq!(driver.session.unsubscribe(&["a"], Token(5)), Err(Refused::NotConnected));
     driver.session.disconnect();
     // What would be answered by PUBREL, PUBCOMP, PUBACK, PUBREC, and what would open the window.
-    driver.feed(&join([
-        &pubrec(1),
-        &pubrel(7),
-        &publish(0x32, 8, "m"),
-        &publish(0x34, 9, "m"),
-        &pubcomp(1),
-    ]));
+    driver.feed(&join([&pubrec(1), &pubrel(7), &publish(0x32, 8, "m"), &publish(0x34, 9, "m"), &pubcomp(1)]));
     let sent = driver.sent();
     assert_eq!(
         sent,

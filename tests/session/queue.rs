@@ -7,8 +7,7 @@ use crate::support::*;
 
 fn bounded(max_queue: usize, inflight: u16) -> Driver {
     let limits = Limits { max_queue, inflight, ..Limits::default() };
-    let mut driver =
-        Driver::connected_with(Config { limits, ..Config::default() }, &connect(true));
+    let mut driver = Driver::connected_with(Config { limits, ..Config::default() }, &connect(true));
     driver.session.set_offline_queue(true);
     driver
 }

@@ -232,7 +232,35 @@ fn run(mode: Mode, seeds: std::ops::Range<u64>) {
 }
 
 #[test]
-fn mqtt_4_3_3_and_4_6_0_1_nothing_is_lost_doubled_or_reordered_while_the_session_is_kept() {
+fn mqtt_7_0_0_2_a_broker_that_does_what_the_standard_says_and_no_more_is_enough() {
+    let mut world = World::new(Config::default(), true);
+    world.connect.keep_alive = 10;
+    world.open();
+    world.settle();
+    world.client.session.subscribe(&[("t", qos(2))], Token(9)).expect("connected");
+    for level in 0..3 {
+        world.publish(level, "to the broker", 1).expect("connected");
+        world.broker.publish(level, "to the client");
+    }
+    world.settle();
+    world.client.now += Duration::from_secs(10);
+    world.client.session.handle_timeout(world.client.now).expect("alive");
+    world.settle(); // PINGREQ and PINGRESP
+    assert_eq!(world.client.pass(9.0), Ok(vec![]));
+    world.client.session.unsubscribe(&["t"], Token(9)).expect("connected");
+    world.settle();
+    world.disconnect();
+    world.settle();
+    assert!(world.broker.has_ended());
+    assert_eq!(world.broker.delivered.len(), 3);
+    let happened = |wanted: fn(&Happened) -> bool| world.happened.iter().filter(|one| wanted(one)).count();
+    assert_eq!(happened(|one| matches!(one, Happened::Message { .. })), 3);
+    assert_eq!(happened(|one| matches!(one, Happened::Published { .. })), 3);
+    assert_eq!(happened(|one| matches!(one, Happened::Subscribed { .. } | Happened::Unsubscribed { .. })), 2);
+}
+
+#[test]
+fn nothing_is_lost_doubled_or_reordered_while_the_session_is_kept() {
     run(Mode::Kept, 1..301);
 }
 

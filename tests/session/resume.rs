@@ -39,10 +39,7 @@ fn mqtt_3_3_1_1_a_repetition_has_dup_1_and_is_else_the_same() {
     assert_eq!(driver.sent(), [0x32, 0x06, 0x00, 0x01, b't', 0x00, 0x01, b'm']);
     for _ in 0..3 {
         // PUBLISH: DUP 1, QoS 1; the same id
-        assert_eq!(
-            driver.reconnect(false, &RESUMED),
-            [0x3A, 0x06, 0x00, 0x01, b't', 0x00, 0x01, b'm']
-        );
+        assert_eq!(driver.reconnect(false, &RESUMED), [0x3A, 0x06, 0x00, 0x01, b't', 0x00, 0x01, b'm']);
     }
 }
 
@@ -121,10 +118,8 @@ fn mqtt_4_6_0_1_repetitions_come_in_the_original_order() {
         driver.publish(&n.to_string(), level, n);
     }
     driver.sent();
-    let expected: Vec<u8> = (1..)
-        .zip(levels)
-        .flat_map(|(n, level)| publish(0x38 | level << 1, n, &n.to_string()))
-        .collect();
+    let expected: Vec<u8> =
+        (1..).zip(levels).flat_map(|(n, level)| publish(0x38 | level << 1, n, &n.to_string())).collect();
     for _ in 0..3 {
         assert_eq!(driver.reconnect(false, &RESUMED), expected);
     }

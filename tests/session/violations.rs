@@ -76,7 +76,7 @@ fn after_a_violation_the_next_connection_starts_afresh() {
 }
 
 #[test]
-fn a_broker_that_never_reads_our_answers_is_left() {
+fn mqtt_4_8_0_2_without_room_for_our_answers_the_connection_ends() {
     let mut driver = Driver::connected();
     let mut burst = Vec::new();
     for id in 1..=65_535 {
@@ -87,6 +87,7 @@ fn a_broker_that_never_reads_our_answers_is_left() {
     // Every id again and again without reading one answer: memory would grow without a bound.
     let error = (0..10).find_map(|_| driver.session.handle_input(driver.now, &burst).err());
     assert_eq!(error, Some(Error::RepliesUnread));
+    assert!(Error::RepliesUnread.to_string().contains("[MQTT-4.8.0-2]"));
     assert!(driver.session.unsent() < 2 << 20);
 }
 
@@ -118,9 +119,8 @@ fn random_bytes_never_panic() {
             if let [first, len, body @ ..] = &mut bytes[..]
                 && random.below(4) > 0
             {
-                const FIRST: [u8; 14] = [
-                    0x20, 0x30, 0x31, 0x32, 0x33, 0x34, 0x3A, 0x3C, 0x40, 0x50, 0x62, 0x70, 0x90, 0xB0,
-                ];
+                const FIRST: [u8; 14] =
+                    [0x20, 0x30, 0x31, 0x32, 0x33, 0x34, 0x3A, 0x3C, 0x40, 0x50, 0x62, 0x70, 0x90, 0xB0];
                 *first = FIRST[random.below(FIRST.len())];
                 *len = (*len % 12).min(body.len() as u8);
             }

@@ -123,7 +123,11 @@ impl Broker {
                     if session.received.insert(id) {
                         self.delivered.push((2, payload));
                     } else {
-                        assert_eq!(first & 8, 8, "a new message with id {id}, which is in use [MQTT-2.3.1-2]");
+                        assert_eq!(
+                            first & 8,
+                            8,
+                            "a new message with id {id}, which is in use [MQTT-2.3.1-2]"
+                        );
                     }
                     self.output.extend(ack(0x50, id));
                 }

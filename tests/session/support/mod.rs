@@ -116,13 +116,9 @@ impl From<Event<'_>> for Happened {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         match event {
             Event::Connected { session_present } => Happened::Connected { session_present },
-            Event::Message { topic, payload, qos, retain, dup } => Happened::Message {
-                topic: text(topic),
-                payload: text(payload),
-                qos: qos as u8,
-                retain,
-                dup,
-            },
+            Event::Message { topic, payload, qos, retain, dup } => {
+                Happened::Message { topic: text(topic), payload: text(payload), qos: qos as u8, retain, dup }
+            }
             Event::Overflow { topic, payload } => {
                 Happened::Overflow { topic: text(topic), payload: text(payload) }
             }

@@ -58,7 +58,11 @@ impl Monitor {
 
     fn check_sent(&mut self, first: u8, body: &[u8], packet: &[u8]) {
         assert!(!self.ended, "{first:02x} after DISCONNECT [MQTT-3.14.4-2]");
-        assert_eq!(self.connected, first != 0x10, "CONNECT first and only once [MQTT-3.1.0-1] [MQTT-3.1.0-2]");
+        assert_eq!(
+            self.connected,
+            first != 0x10,
+            "CONNECT first and only once [MQTT-3.1.0-1] [MQTT-3.1.0-2]"
+        );
         let id = || u16::from_be_bytes([body[0], body[1]]);
         match first {
             0x10 => {
