@@ -111,7 +111,7 @@ fn the_common_name_does_not_count() {
 #[test]
 fn a_certificate_of_version_1_has_no_names() {
     let ca = issue(None, &CA);
-    let server = Server::start(&issue_version_1(&ca, "localhost"), &[]);
+    let server = Server::start(&issue_version_1(Some(&ca), "localhost", Key::P256(0)), &[]);
     refused(server.port, "localhost", &trusting(&ca), &["version 1", "no subject alternative name"]);
 }
 
@@ -225,14 +225,21 @@ fn a_leaf_cannot_sign() {
 }
 
 #[test]
+fn a_root_of_version_1_is_a_ca_and_a_leaf_of_version_1_is_none() {
+    let root = issue_version_1(None, "An old CA", Key::P256(1));
+    let server = Server::start(&issue(Some(&root), &LEAF), &[]);
+    accepted(server.port, "localhost", &trusting(&root));
+    let leaf = issue_version_1(Some(&root), "an old leaf", Key::P256(2));
+    let server = Server::start(&issue(Some(&leaf), &LEAF), &[]);
+    refused(server.port, "localhost", &trusting(&leaf), &["\"an old leaf\" is trusted, but is no CA"]);
+}
+
+#[test]
 fn a_chain_longer_than_its_ca_allows_is_refused() {
     let ca = issue(None, &CA);
-    let first = Spec { subject: "First", key: Key::P256(2), is_ca: false, extensions: "", ..CA };
-    // basicConstraints with a path length replaces the plain one: openssl takes the last line
-    let first = issue(
-        Some(&ca),
-        &Spec { is_ca: true, extensions: "basicConstraints = critical,CA:TRUE,pathlen:0", ..first },
-    );
+    // openssl takes the last line of a kind, so this one replaces the plain basicConstraints
+    let extensions = "basicConstraints = critical,CA:TRUE,pathlen:0";
+    let first = issue(Some(&ca), &Spec { subject: "First", key: Key::P256(2), extensions, ..CA });
     let second = issue(Some(&first), &Spec { subject: "Second", key: Key::P256(3), ..CA });
     let leaf = issue(Some(&second), &LEAF);
     let chain = crate::certs::fresh_dir().join("chain");

@@ -109,29 +109,20 @@ pub(crate) fn issue(issuer: Option<&Issued>, spec: &Spec<'_>) -> Issued {
     Issued { cert, key }
 }
 
-/// A certificate of X.509 version 1, for [`Key::P256`] 0: what `openssl x509 -req` made for a long time when it was told
-/// nothing else.
-pub(crate) fn issue_version_1(issuer: &Issued, subject: &str) -> Issued {
+/// A certificate of X.509 version 1, signed by `issuer` or by itself: what `openssl x509 -req` made for a long time when
+/// it was told nothing else.
+pub(crate) fn issue_version_1(issuer: Option<&Issued>, subject: &str, kind: Key) -> Issued {
     let dir = fresh_dir();
-    let key = key(Key::P256(0));
+    let key = key(kind);
     let (request, cert) = (dir.join("request"), dir.join("cert.pem"));
     openssl(&["req", "-new", "-subj", &format!("/CN={subject}"), "-key", p(&key), "-out", p(&request)]);
-    openssl(&[
-        "x509",
-        "-req",
-        "-in",
-        p(&request),
-        "-CA",
-        p(&issuer.cert),
-        "-CAkey",
-        p(&issuer.key),
-        "-set_serial",
-        "7",
-        "-days",
-        "30",
-        "-out",
-        p(&cert),
-    ]);
+    let mut arguments =
+        vec!["x509", "-req", "-in", p(&request), "-out", p(&cert), "-days", "30", "-set_serial", "7"];
+    match issuer {
+        Some(issuer) => arguments.extend(["-CA", p(&issuer.cert), "-CAkey", p(&issuer.key)]),
+        None => arguments.extend(["-signkey", p(&key)]),
+    }
+    openssl(&arguments);
     Issued { cert, key }
 }
 

@@ -46,7 +46,11 @@ fn every_kind_of_key_serves() {
 #[test]
 fn a_certificate_of_version_1_serves() {
     let (ca, server) = demanding("-tls1_3");
-    accepted(server.port, "localhost", &with(&ca, &issue_version_1(&ca, "an old device")));
+    accepted(
+        server.port,
+        "localhost",
+        &with(&ca, &issue_version_1(Some(&ca), "an old device", Key::P256(3))),
+    );
 }
 
 #[test]

@@ -35,7 +35,7 @@ impl Server {
     }
 
     pub(crate) fn with(arguments: &[&str]) -> Server {
-        let mut child = Command::new("openssl")
+        let child = Command::new("openssl")
             .args(["s_server", "-accept", "127.0.0.1:0", "-rev"])
             .args(arguments)
             .stdin(Stdio::null())
@@ -43,25 +43,26 @@ impl Server {
             .stderr(Stdio::piped())
             .spawn()
             .expect("openssl is installed");
-        let mut output = BufReader::new(child.stdout.take().unwrap());
-        let mut errors = child.stderr.take().unwrap();
+        let mut server = Server { child, port: 0 };
+        let mut output = BufReader::new(server.child.stdout.take().unwrap());
+        let mut errors = server.child.stderr.take().unwrap();
         let errors = thread::spawn(move || {
             let mut text = String::new();
             let _ = errors.read_to_string(&mut text);
             text
         });
         let mut line = String::new();
-        loop {
+        while server.port == 0 {
             line.clear();
             if output.read_line(&mut line).unwrap() == 0 {
                 panic!("openssl s_server {arguments:?}: {}", errors.join().unwrap());
             }
             if let Some(port) = line.strip_prefix("ACCEPT 127.0.0.1:") {
-                let port = port.trim().parse().unwrap();
-                thread::spawn(move || output.read_to_end(&mut Vec::new()));
-                return Server { child, port };
+                server.port = port.trim().parse().unwrap();
             }
         }
+        thread::spawn(move || output.read_to_end(&mut Vec::new()));
+        server
     }
 }
 
