@@ -107,6 +107,13 @@ fn unsafe_code_stands_in_its_places_only() {
 }
 
 #[test]
+fn one_file_knows_which_tls_library_it_is() {
+    let named = |(path, code): (String, String)| code.contains("async_tls").then_some(path);
+    let knowing: Vec<_> = sources("src").into_iter().filter_map(named).collect();
+    assert_eq!(knowing, ["src/net/tls.rs"]);
+}
+
+#[test]
 fn no_file_is_a_giant() {
     for folder in ["src", "tests"] {
         for (path, code) in sources(folder) {

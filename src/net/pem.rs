@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::PathBuf;
 
@@ -89,6 +89,10 @@ impl Pem {
             Pem::Data(bytes) => return Ok(Cow::Borrowed(bytes)),
             Pem::Path(path) => path,
         };
+        // opening a pipe would wait for its writer
+        if !fs::metadata(path)?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+        }
         let mut bytes = Vec::new();
         File::open(path)?.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
         match bytes.len() as u64 > MAX_FILE {
@@ -181,7 +185,9 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_end_is_refused() {
-        assert!(pem("/dev/zero").certificates().unwrap_err().contains("too large"));
+    fn what_is_no_regular_file_is_refused() {
+        for path in ["/dev/zero", "/"] {
+            assert!(pem(path).certificates().unwrap_err().contains("it is no regular file"));
+        }
     }
 }

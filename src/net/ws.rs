@@ -217,7 +217,9 @@ fn invalid(why: &str) -> Error {
 fn request(socket: &WebSocket, host: &str, port: u16, secure: bool) -> Result<Request, String> {
     let bad_path =
         || "the path of a WebSocket begins with / and has only characters that a URI may have".to_owned();
-    let path: uri::PathAndQuery = match socket.path.starts_with('/') && !socket.path.contains('#') {
+    let path: uri::PathAndQuery = match socket.path.starts_with('/')
+        && socket.path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#')
+    {
         true => socket.path.parse().map_err(|_| bad_path())?,
         false => return Err(bad_path()),
     };

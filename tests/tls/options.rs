@@ -7,8 +7,19 @@ use std::process::Command;
 use mqtt::net::pem::Pem;
 use mqtt::net::tls::{Tls, check};
 
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+
 use crate::certs::{CA, Issued, Key, LEAF, Spec, fresh_dir, issue, key, openssl, p};
 use crate::server::{Server, accepted, attempt, listen, refused};
+
+/// What a build says that cannot do it.
+#[cfg(not(feature = "psk"))]
+#[test]
+fn a_pre_shared_key_needs_the_feature() {
+    let why = mqtt::net::psk::Psk::new(b"device", b"00").unwrap_err();
+    assert_eq!(why, "psk_identity: this build has no TLS-PSK (Cargo feature psk)");
+}
 
 fn trusting(ca: &Issued) -> Tls {
     Tls { ca_cert: Some(ca.pem()), ..Tls::default() }
@@ -79,7 +90,7 @@ fn a_ca_that_cannot_be_read_is_an_error() {
             "/no/such/file",
             "ca_cert: cannot read the file: No such file or directory (os error 2) (/no/such/file)",
         ),
-        ("/", "ca_cert: cannot read the file: Is a directory"),
+        ("/", "ca_cert: cannot read the file: it is no regular file (/)"),
         (p(&der), "ca_cert: there is no certificate in it"),
         (p(&ca.key), "ca_cert: there is no certificate in it"),
         (&cut, "ca_cert: the PEM data is damaged"),
@@ -93,6 +104,36 @@ fn a_ca_that_cannot_be_read_is_an_error() {
     ] {
         wrong(&Tls { ca_cert: text(given), ..Tls::default() }, expected);
     }
+}
+
+#[test]
+fn a_ca_with_damage_anywhere_is_an_error_or_a_ca_but_no_panic() {
+    let ca = issue(None, &Spec { names: "DNS:localhost", ..CA });
+    let der = CertificateDer::from_pem_file(&ca.cert).unwrap();
+    for at in 0..der.len() {
+        for change in [0x01, 0x7f, 0x80, 0xff] {
+            let mut bytes = der.to_vec();
+            bytes[at] ^= change;
+            let _ = check(&Tls { ca_cert: text(&armoured(&bytes)), ..Tls::default() });
+        }
+        let cut = Tls { ca_cert: text(&armoured(&der[..at])), ..Tls::default() };
+        assert_eq!(check(&cut).unwrap_err(), "ca_cert: the certificate is malformed");
+    }
+    assert_eq!(check(&Tls { ca_cert: text(&armoured(&der)), ..Tls::default() }), Ok(()));
+}
+
+/// A certificate as PEM.
+fn armoured(der: &[u8]) -> String {
+    let digits = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::from("-----BEGIN CERTIFICATE-----\n");
+    for three in der.chunks(3) {
+        let bits = three.iter().fold(0, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
+        for place in 0..4 {
+            let digit = digits[(bits >> (18 - 6 * place) & 63) as usize];
+            text.push(if place <= three.len() { char::from(digit) } else { '=' });
+        }
+    }
+    text + "\n-----END CERTIFICATE-----\n"
 }
 
 #[test]
