@@ -215,14 +215,11 @@ fn invalid(why: &str) -> Error {
 
 /// The request that opens a WebSocket (RFC 6455, section 4.1).
 fn request(socket: &WebSocket, host: &str, port: u16, secure: bool) -> Result<Request, String> {
-    let bad_path =
-        || "the path of a WebSocket begins with / and has only characters that a URI may have".to_owned();
-    let path: uri::PathAndQuery = match socket.path.starts_with('/')
-        && socket.path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#')
-    {
-        true => socket.path.parse().map_err(|_| bad_path())?,
-        false => return Err(bad_path()),
-    };
+    let is_allowed = |byte: u8| byte.is_ascii_graphic() && byte != b'#';
+    let path = Some(&socket.path).filter(|path| path.starts_with('/') && path.bytes().all(is_allowed));
+    let path: uri::PathAndQuery = path
+        .and_then(|path| path.parse().ok())
+        .ok_or("the path of a WebSocket begins with / and has only characters that a URI may have")?;
     let (scheme, default_port) = if secure { ("wss", 443) } else { ("ws", 80) };
     let host = host.split_once('%').map_or(host, |(address, _zone)| address);
     let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
