@@ -218,8 +218,9 @@ impl State {
         }
     }
 
-    /// A key for an object. Never given twice: after two thousand million it is an error.
+    /// A key for a new object. Never given twice: after two thousand million it is an error.
     fn next_key(&self) -> Result<u32, Raise> {
+        self.queue.own_descriptor().map_err(|error| Raise(format!("no descriptor is left: {error}")))?;
         let key = self.last_key.get() + 1;
         if key >= i32::MAX as u32 {
             return Err(Raise("too many clients and timers were made".to_owned()));
