@@ -5,7 +5,8 @@ use std::io;
 
 /// A handshake failed: one sentence for people, which never holds a secret.
 ///
-/// Also the inner error of an `io::Error`, when the peer tells only later that it refused the handshake.
+/// Also the inner error of a stream's `io::Error`, when the peer tells only later that it refused the handshake, or when
+/// TLS fails in the middle of the connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HandshakeError(String);
 

@@ -25,7 +25,7 @@ use tracing::warn;
 
 use super::handshake::HandshakeError;
 use super::pem::Pem;
-use super::verify::{Anybody, Verifier, is_signed_by};
+use super::verify::{Anybody, Verifier, all_readable, is_signed_by};
 
 /// How to speak TLS. The default verifies against the system's trust store.
 #[derive(Clone, PartialEq, Eq)]
@@ -238,7 +238,8 @@ fn identity(tls: &Tls) -> Result<Identity, String> {
         (None, Some(_)) => return Err("client_key: it needs its client_cert".into()),
         (Some(chain), Some(key)) => (chain, key),
     };
-    let chain = chain.certificates().map_err(|error| format!("client_cert: {error}"))?;
+    let chain = chain.certificates().and_then(|chain| all_readable(&chain).map(|()| chain));
+    let chain = chain.map_err(|error| format!("client_cert: {error}"))?;
     let key = key.private_key().map_err(|error| format!("client_key: {error}"))?;
     let key = any_supported_type(&PrivateKey(key)).map_err(|_| {
         "client_key: it is none of RSA (2048 to 4096 bits), ECDSA (P-256, P-384), Ed25519, or it is damaged"

@@ -39,12 +39,8 @@ impl Verifier {
     /// # Errors
     /// One of them is malformed, for people.
     pub(super) fn new(trusted: Vec<CertificateDer<'static>>) -> Result<Verifier, String> {
-        let malformed = trusted.iter().position(|certificate| !is_readable(certificate));
-        match malformed {
-            None => Ok(Verifier { trusted, refusal: OnceLock::new() }),
-            Some(index) if trusted.len() > 1 => Err(format!("certificate {} is malformed", index + 1)),
-            Some(_) => Err("the certificate is malformed".into()),
-        }
+        all_readable(&trusted)?;
+        Ok(Verifier { trusted, refusal: OnceLock::new() })
     }
 
     /// For the certificates that the system trusts; those of them that cannot be read are left out.
@@ -286,7 +282,19 @@ pub(super) fn is_signed_by(
     algorithms(scheme).0.iter().any(|algorithm| key.verify_signature(*algorithm, message, signature).is_ok())
 }
 
-/// A certificate that can be trusted: one that is well-formed for both readers.
+/// Whether all of them are well-formed certificates.
+///
+/// # Errors
+/// Which one is not, for people.
+pub(super) fn all_readable(certificates: &[CertificateDer<'_>]) -> Result<(), String> {
+    match certificates.iter().position(|certificate| !is_readable(certificate)) {
+        None => Ok(()),
+        Some(index) if certificates.len() > 1 => Err(format!("certificate {} is malformed", index + 1)),
+        Some(_) => Err("the certificate is malformed".into()),
+    }
+}
+
+/// Well-formed for both readers.
 fn is_readable(certificate: &CertificateDer<'_>) -> bool {
     anchor_from_trusted_cert(certificate).is_ok() && Fields::read(certificate).is_some()
 }

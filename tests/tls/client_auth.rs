@@ -1,9 +1,10 @@
 //! Certificates of clients.
 
-use mqtt::net::tls::Tls;
+use mqtt::net::tls::{self, Tls};
+use mqtt::net::ws;
 
 use crate::certs::{CA, Issued, Key, LEAF, Spec, issue, issue_version_1, p};
-use crate::server::{Server, accepted, refused};
+use crate::server::{Server, accepted, dial, refused, run};
 
 const VERSIONS: [&str; 2] = ["-tls1_2", "-tls1_3"];
 
@@ -80,6 +81,22 @@ fn a_missing_certificate_is_what_the_refusal_says() {
         // many times: the server's last words race with the reset that follows them
         for _ in 0..10 {
             refused(server.port, "localhost", &tls, &["client certificate required"]);
+        }
+    }
+}
+
+#[test]
+fn a_websocket_inside_tells_it_too() {
+    for version in VERSIONS {
+        let (ca, server) = demanding(version);
+        let tls = Tls { ca_cert: Some(ca.pem()), ..Tls::default() };
+        for _ in 0..2 {
+            let error = run(async {
+                let stream = tls::handshake(dial(server.port).await, "localhost", &tls).await?;
+                let socket = ws::WebSocket::default();
+                ws::handshake(stream, "localhost", server.port, true, &socket).await.map(drop)
+            });
+            assert_eq!(error.unwrap_err().to_string(), "client certificate required");
         }
     }
 }

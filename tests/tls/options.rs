@@ -150,6 +150,8 @@ fn a_client_certificate_and_its_key_are_a_pair() {
             let other = Some(Pem::Path(key(other)));
             wrong(&Tls { client_key: other, ..pair.clone() }, "client_key: it does not match client_cert");
         }
+        let damaged = Pem::new(format!("{}{}", device.text(), armoured(b"\x30\x03abc")).as_bytes());
+        wrong(&Tls { client_cert: Some(damaged), ..pair.clone() }, "client_cert: certificate 2 is malformed");
         // both files the wrong way round
         let swapped =
             Tls { client_cert: Some(device.key_pem()), client_key: Some(device.pem()), ..Tls::default() };
