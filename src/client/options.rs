@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::clock::Clock;
 use crate::codec::{self, Qos, Version};
+use crate::net::Transport;
 use crate::session::Keep;
 
 /// What a client is made with, beside its session's [`Config`](crate::session::Config).
@@ -50,6 +51,8 @@ impl Options {
 pub struct Profile {
     /// Where.
     pub server: Server,
+    /// What lies between TCP and MQTT there.
+    pub transport: Transport,
     /// As whom.
     pub connect: ConnectOptions,
 }
@@ -210,7 +213,7 @@ mod tests {
             ..ConnectOptions::default()
         };
         let server = Server { host: "::1".into(), port: 1883 };
-        let text = format!("{:?}", Options::new(Profile { server, connect }));
+        let text = format!("{:?}", Options::new(Profile { server, transport: Transport::default(), connect }));
         assert!(!text.contains("hunter2"), "{text}");
         let credentials = Credentials { username: None, password: Some(b"hunter2".to_vec()) };
         assert!(!format!("{credentials:?}").contains("hunter2"));

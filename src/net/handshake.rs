@@ -11,7 +11,7 @@ use std::io;
 pub struct HandshakeError(String);
 
 impl HandshakeError {
-    pub(super) fn new(detail: impl Into<String>) -> HandshakeError {
+    pub(crate) fn new(detail: impl Into<String>) -> HandshakeError {
         HandshakeError(detail.into())
     }
 

@@ -11,6 +11,7 @@ use mqtt::client::{
     Sink, State, reactor,
 };
 use mqtt::codec::Qos;
+use mqtt::net::Transport;
 use mqtt::session::{Config, Event, Events, Refused, Token};
 use parking_lot::{Condvar, Mutex};
 
@@ -194,7 +195,11 @@ pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
 /// One attempt, as "id", clean session, no keep-alive.
 pub(crate) fn options(port: u16) -> Options {
     let connect = ConnectOptions { client_id: "id".into(), clean_session: true, ..ConnectOptions::default() };
-    Options::new(Profile { server: Server { host: "127.0.0.1".into(), port }, connect })
+    Options::new(Profile {
+        server: Server { host: "127.0.0.1".into(), port },
+        transport: Transport::default(),
+        connect,
+    })
 }
 
 /// The same, with reconnects after 1, 2, 4, … 8 s, without jitter.

@@ -200,6 +200,7 @@ fn connect(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
         request.credentials.unwrap_or_else(|| (settings.username.clone(), settings.password.clone()));
     let profile = Profile {
         server: request.server,
+        transport: request.transport,
         connect: ConnectOptions {
             version: settings.version,
             client_id: settings.client_id.clone(),
