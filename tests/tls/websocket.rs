@@ -84,7 +84,7 @@ fn bytes_come_back_through_frames_inside_of_tls() {
 }
 
 #[test]
-fn the_request_is_what_was_asked_for() {
+fn mqtt_6_0_0_3_the_request_is_what_was_asked_for() {
     let (tell, told) = smol::channel::unbounded();
     let port = listen(move |socket| {
         let tell = tell.clone();
@@ -165,7 +165,7 @@ fn answering(answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> u16 {
 const MQTT: &str = "Sec-WebSocket-Protocol: mqtt\r\n";
 
 #[test]
-fn a_server_that_does_not_agree_is_refused() {
+fn mqtt_6_0_0_4_a_server_that_does_not_agree_is_refused() {
     let fixed = |answer: &'static str| answering(move |_| answer.into());
     refused(fixed("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"), "HTTP status 404 Not Found");
     refused(fixed("HTTP/1.1 401 Unauthorized\r\n\r\n"), "HTTP status 401 Unauthorized");
@@ -253,7 +253,7 @@ fn read_all(frames: &[u8]) -> Result<Vec<u8>, String> {
 }
 
 #[test]
-fn packets_are_joined_across_frames_and_nothing_else_gets_between_them() {
+fn mqtt_6_0_0_2_packets_are_joined_across_frames_and_nothing_else_gets_between_them() {
     // a packet over three messages, an empty message, a fragmented one with a ping in the middle, a pong, two more in one
     let frames =
         b"\x82\x01a\x82\x01b\x82\x01c\x82\x00\x02\x01d\x89\x04ping\x00\x01e\x80\x01f\x8a\x04pong\x82\x02gh";
@@ -267,7 +267,7 @@ fn packets_are_joined_across_frames_and_nothing_else_gets_between_them() {
 }
 
 #[test]
-fn other_frames_end_the_connection() {
+fn mqtt_6_0_0_1_other_frames_end_the_connection() {
     for (frames, expected) in [
         (&b"\x81\x05hello"[..], "text frame"),
         (b"\x01\x02he\x80\x03llo", "text frame"),
