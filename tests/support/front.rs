@@ -104,6 +104,8 @@ async fn pipe(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin)
         }
         to.write_all(&buffer[..n]).await?;
         to.flush().await?;
+        // async_tls reads while it writes and tells nobody: has the task look at the other direction too
+        future::yield_now().await;
     }
 }
 
@@ -130,6 +132,7 @@ where
                 return Ok(to_client.close(None).await?);
             }
             to_client.send(Message::binary(buffer[..n].to_vec())).await?;
+            future::yield_now().await; // as in `pipe`
         }
     };
     future::or(inward, outward).await
