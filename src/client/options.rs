@@ -213,7 +213,8 @@ mod tests {
             ..ConnectOptions::default()
         };
         let server = Server { host: "::1".into(), port: 1883 };
-        let text = format!("{:?}", Options::new(Profile { server, transport: Transport::default(), connect }));
+        let text =
+            format!("{:?}", Options::new(Profile { server, transport: Transport::default(), connect }));
         assert!(!text.contains("hunter2"), "{text}");
         let credentials = Credentials { username: None, password: Some(b"hunter2".to_vec()) };
         assert!(!format!("{credentials:?}").contains("hunter2"));

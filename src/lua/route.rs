@@ -40,8 +40,8 @@ impl FromStr for Route {
                 (Some(host.to_owned()), port)
             }
         };
-        let (to, scheme) =
-            if Uri::is_uri(to) { target_uri(to) } else { target(to) }.map_err(|error| format!("TO: {error}"))?;
+        let (to, scheme) = if Uri::is_uri(to) { target_uri(to) } else { target(to) }
+            .map_err(|error| format!("TO: {error}"))?;
         Ok(Route { host, port, to, scheme, text: text.to_owned() })
     }
 }
