@@ -205,8 +205,11 @@ impl Driver {
                 came = true;
                 let mut inner = self.shared.enter(self.generation, cx).ok_or(End::Replaced)?;
                 let outcome = inner.session.handle_input(self.shared.clock.now(), &input[..n]);
-                inner.note_accepted();
+                let accepted = inner.note_accepted();
                 self.shared.release(inner);
+                if accepted {
+                    tracing::info!(target: "mqtt", "connected");
+                }
                 outcome?;
             }
         })

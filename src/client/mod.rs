@@ -11,10 +11,10 @@
 //!        └── Sink::ready, no lock held ◀────────┘
 //! ```
 //!
-//! Everything that either thread may touch stands behind one lock ([`shared`]): the session with its buffers, the state,
+//! Everything that either thread may touch stands behind one lock (`shared`): the session with its buffers, the state,
 //! the socket that bytes may be sent on directly. Calls never wait for the network: they change the session, perhaps send
 //! without blocking, and wake the task that has the rest to do. What happened comes back as
-//! [`Events`](crate::session::Events), to be taken with [`Client::swap_events`] whenever [`Sink::ready`] says so.
+//! [`Events`], to be taken with [`Client::swap_events`] whenever [`Sink::ready`] says so.
 //!
 //! | file | job |
 //! | --- | --- |

@@ -343,16 +343,18 @@ impl Inner {
         self.paused = false;
     }
 
-    /// Bytes came: the broker may have accepted the connection by them.
+    /// Bytes came: whether the broker accepted the connection by them.
     #[inline]
-    pub(super) fn note_accepted(&mut self) {
-        if self.state != State::Connected && self.session.is_connected() {
-            if self.state == State::Reconnecting {
-                self.reconnects += 1;
-            }
-            self.state = State::Connected;
-            self.session.set_offline_queue(self.reconnects_after_loss);
+    pub(super) fn note_accepted(&mut self) -> bool {
+        if self.state == State::Connected || !self.session.is_connected() {
+            return false;
         }
+        if self.state == State::Reconnecting {
+            self.reconnects += 1;
+        }
+        self.state = State::Connected;
+        self.session.set_offline_queue(self.reconnects_after_loss);
+        true
     }
 
     /// Takes the bytes to be written, unless there are none or the writer has to linger for more.

@@ -17,6 +17,7 @@ static CLIENTS: Mutex<Vec<Weak<Shared>>> = Mutex::new(Vec::new());
 
 /// Adds a new client. Dead entries are thrown out when the list would grow, so that this costs nothing on average.
 pub(super) fn register(client: &Arc<Shared>) {
+    sys::install(at_exit);
     let mut clients = CLIENTS.lock();
     if clients.len() == clients.capacity() {
         clients.retain(|client| client.strong_count() > 0);
@@ -46,7 +47,7 @@ pub fn shutdown_all(limit: Duration, which: impl Fn(&Client) -> bool) {
     }
 }
 
-/// Registered with the system by the reactor.
+/// Registered with the system, so that a process without another way to end says goodbye as well.
 pub(super) fn at_exit() {
     shutdown_all(AT_EXIT, |_| true);
 }

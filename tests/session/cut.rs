@@ -33,11 +33,18 @@ const PACES: [Pace; 4] = [
 
 /// Moves one byte; false if there is none to move.
 fn step(world: &mut World, pace: Pace) -> bool {
-    let up = |world: &mut World| {
-        world.write(if pace.buffered { usize::MAX } else { 1 });
-        world.carry_up(1) > 0
-    };
-    if pace.down_first { world.carry_down(1) > 0 || up(world) } else { up(world) || world.carry_down(1) > 0 }
+    for up in [!pace.down_first, pace.down_first] {
+        let moved = if up {
+            world.write(if pace.buffered { usize::MAX } else { 1 });
+            world.carry_up(1)
+        } else {
+            world.carry_down(1)
+        };
+        if moved > 0 {
+            return true;
+        }
+    }
+    false
 }
 
 /// What is exchanged.
