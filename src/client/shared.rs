@@ -512,12 +512,17 @@ impl Inner {
                         caller_is_connected = Some(false);
                     }
                 }
-                Event::ConnectFailed { .. } | Event::CredentialsWanted => {}
+                Event::ConnectFailed { .. }
+                | Event::CredentialsWanted
+                | Event::Attempt { .. }
+                | Event::AttemptFailed { .. }
+                | Event::ConnectWanted { .. }
+                | Event::Tick => {}
                 Event::Dropped { .. } => events.push(event),
                 other if !all => events.push(other),
                 Event::Published { token, .. }
                 | Event::Subscribed { token, .. }
-                | Event::Unsubscribed { token } => {
+                | Event::Unsubscribed { token, .. } => {
                     if token != Token::NONE {
                         events.push(Event::Dropped { token });
                     }

@@ -226,7 +226,7 @@ fn token(event: &Event<'_>) -> Option<Token> {
     match *event {
         Event::Published { token, .. }
         | Event::Subscribed { token, .. }
-        | Event::Unsubscribed { token }
+        | Event::Unsubscribed { token, .. }
         | Event::Dropped { token } => token.is_some().then_some(token),
         _ => None,
     }

@@ -1,6 +1,6 @@
 //! SUBSCRIBE, UNSUBSCRIBE, and renewing subscriptions.
 
-use mqtt::session::{Config, Error, Keep, Token};
+use mqtt::session::{Config, Error, Keep, Resubscribe, Token};
 
 use crate::support::*;
 
@@ -10,7 +10,10 @@ fn subscribed<const N: usize>(token: u32, granted: [(&str, Option<u8>); N]) -> H
 
 /// A session that renews subscriptions, connected.
 fn renewing(clean_session: bool) -> Driver {
-    Driver::connected_with(Config { resubscribe: true, ..Config::default() }, &connect(clean_session))
+    Driver::connected_with(
+        Config { resubscribe: Resubscribe::NewSession, ..Config::default() },
+        &connect(clean_session),
+    )
 }
 
 #[test]

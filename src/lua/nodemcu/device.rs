@@ -39,7 +39,7 @@ impl Face for Device {
     fn calls(&self, peer: &Peer, event: &Event<'_>, cursor: &Cursor) -> Calls {
         let call = |slot, with| peer.has(slot).then_some(Call { key: peer.key, slot, how: How::Keep, with });
         match *event {
-            Event::Message { topic, payload, qos, retain, dup } => {
+            Event::Message { topic, payload, qos, retain, dup, .. } => {
                 let (topic, payload) = (ptr::from_ref(topic), ptr::from_ref(payload));
                 let with = With::Message { topic, payload, qos: qos as u8, retain, dup };
                 Calls::one(call(slot::MESSAGE, with))
@@ -52,8 +52,8 @@ impl Face for Device {
                 let with = With::Id(id.map(|id| id.get()));
                 Calls(own(peer, token, with), call(slot::PUBACK, with))
             }
-            Event::Subscribed { token, granted } => self.subscribed(peer, token, granted, cursor),
-            Event::Unsubscribed { token } => {
+            Event::Subscribed { token, granted, .. } => self.subscribed(peer, token, granted, cursor),
+            Event::Unsubscribed { token, .. } => {
                 Calls(own(peer, token, With::Nothing), call(slot::UNSUBACK, With::Nothing))
             }
             Event::Dropped { token } => {
@@ -77,7 +77,13 @@ impl Face for Device {
             Event::Offline if self.announced.replace(false) => {
                 Calls::one(call(slot::OFFLINE, With::Nothing))
             }
-            Event::Offline | Event::CredentialsWanted | Event::Drained => Calls::NONE,
+            Event::Offline
+            | Event::CredentialsWanted
+            | Event::Drained
+            | Event::Attempt { .. }
+            | Event::AttemptFailed { .. }
+            | Event::ConnectWanted { .. }
+            | Event::Tick => Calls::NONE,
         }
     }
 

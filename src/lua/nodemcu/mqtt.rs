@@ -18,7 +18,7 @@ use crate::lua::args::{Arg, Args, Raise};
 use crate::lua::event_queue::ClientSink;
 use crate::lua::peer::{Peer, slot};
 use crate::lua::{CALLBACKS, Maker, Reply, State, hot, log, reply};
-use crate::session::{Config, Limits};
+use crate::session::{Config, Limits, Resubscribe};
 
 /// The release.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -202,7 +202,9 @@ fn new_client(state: &Rc<State>, args: Args<'_>) -> Reply {
         Some(arg) => arg.seconds(0.001, Duration::from_secs(86_400).as_secs_f64())?,
     };
 
-    let config = Config { limits: Limits { max_queue, inflight, max_packet }, resubscribe };
+    let resubscribe = if resubscribe { Resubscribe::NewSession } else { Resubscribe::Never };
+    let limits = Limits { max_queue, inflight, max_packet, ..limits };
+    let config = Config { limits, resubscribe, ..Config::default() };
     let device = Device {
         settings: Settings {
             client_id,
