@@ -28,7 +28,7 @@ local follow = {
   -- a script can make.
   ["unlucky: here"] = function()
     impostor = mqtt.Client("unlucky-" .. node.chipid(), 60)
-    impostor:connect(BROKER, 1883, 0, nil, no_connection)
+    impostor:connect(BROKER, 1883, 0, function() end, no_connection)
   end,
   ["unlucky: lost"] = function()
     impostor:close()

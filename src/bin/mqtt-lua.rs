@@ -77,8 +77,11 @@ fn run(cli: Cli) -> Result<(), String> {
 }
 
 /// The Lua modules that the runner brings along, with their places in `lua/`.
-const EMBEDDED: [(&str, &str, &str); 1] =
-    [("nodemcu.node", "@nodemcu/node.lua", include_str!("../../lua/nodemcu/node.lua"))];
+const EMBEDDED: [(&str, &str, &str); 3] = [
+    ("mqtt.test", "@mqtt/test.lua", include_str!("../../lua/mqtt/test.lua")),
+    ("nodemcu.mqtt", "@nodemcu/mqtt.lua", include_str!("../../lua/nodemcu/mqtt.lua")),
+    ("nodemcu.node", "@nodemcu/node.lua", include_str!("../../lua/nodemcu/node.lua")),
+];
 
 /// Gives the state what a device has.
 fn furnish(lua: &Lua, map: Routes) -> mlua::Result<()> {
@@ -99,6 +102,7 @@ fn furnish(lua: &Lua, map: Routes) -> mlua::Result<()> {
     loaded.set("mqtt", &mqtt)?;
     loaded.set("mqtt.tmr", &tmr)?;
     loaded.set("mqtt.broker", lua::open_broker(lua)?)?;
+    loaded.set("mqtt.test.native", lua::open_testing(lua)?)?;
     globals.set("mqtt", mqtt)?;
     globals.set("tmr", tmr)?;
     globals.set("node", node)

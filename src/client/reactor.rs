@@ -83,4 +83,16 @@ mod tests {
         spawn(async { panic!("a test's panic, not an error") }).detach();
         assert_eq!(block_on(spawn(async { 7 })), 7);
     }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn no_signal_is_handled_on_the_thread() {
+        let status = spawn(async { std::fs::read_to_string("/proc/thread-self/status") });
+        let status = block_on(status).unwrap();
+        let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).unwrap();
+        let blocked = u64::from_str_radix(blocked.trim(), 16).unwrap();
+        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGALRM, libc::SIGUSR1] {
+            assert!(blocked & (1 << (signal - 1)) != 0, "signal {signal}");
+        }
+    }
 }

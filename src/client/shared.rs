@@ -84,13 +84,21 @@ pub(super) struct Writer {
     direct: Option<net::Tcp>,
     /// Bytes that the task has taken from the session and not written yet. Nobody else sends meanwhile.
     lent: usize,
-    /// The task has been woken for bytes that it has not taken yet.
-    kicked: bool,
-    /// It shall not linger.
-    urgent: bool,
-    /// Until when it lingers.
-    linger: Option<Instant>,
+    attention: Attention,
     last_send: Option<Instant>,
+}
+
+/// What the task does about bytes that wait to be written.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Attention {
+    /// Nothing: it has to be woken.
+    #[default]
+    Asleep,
+    /// It has been woken and takes what there is at this time: lingering. A direct send meanwhile changes nothing, so a
+    /// caller that sends one message after the other wakes it once per period, not once per message.
+    Until(Instant),
+    /// It has been woken and takes them at once.
+    Now,
 }
 
 /// What is left to do for a connection that the caller has ended.
@@ -240,13 +248,12 @@ impl Shared {
         if self.clock.is_manual() {
             return self.flush(inner); // a test that moves time by hand shall not depend on the real one
         }
-        if inner.writer.kicked || inner.session.unsent() >= LINGER_BYTES {
+        if inner.writer.attention != Attention::Asleep || inner.session.unsent() >= LINGER_BYTES {
             return self.hurry(inner);
         }
         let now = self.clock.now();
         if inner.writer.last_send.is_some_and(|at| now.saturating_duration_since(at) < QUIET) {
-            inner.writer.linger = Some(now + LINGER);
-            inner.writer.kicked = true;
+            inner.writer.attention = Attention::Until(now + LINGER);
             return wake(inner);
         }
         self.flush(inner);
@@ -262,9 +269,8 @@ impl Shared {
 
     /// Makes the writer take what is unsent without lingering.
     fn hurry(&self, mut inner: MutexGuard<'_, Inner>) {
-        let waker = if inner.session.unsent() > 0 && !(inner.writer.kicked && inner.writer.urgent) {
-            inner.writer.kicked = true;
-            inner.writer.urgent = true;
+        let waker = if inner.session.unsent() > 0 && inner.writer.attention != Attention::Now {
+            inner.writer.attention = Attention::Now;
             inner.waker.clone()
         } else {
             None
@@ -327,11 +333,11 @@ impl Inner {
     /// Whether something that was just encoded needs [`Shared::push`]: almost never in a burst.
     #[inline]
     pub(super) fn wants_push(&self, sending: Sending) -> bool {
-        match sending {
-            Sending::Soon => {
-                !self.writer.kicked || (!self.writer.urgent && self.session.unsent() >= LINGER_BYTES)
-            }
-            Sending::AtFlush => !self.writer.kicked && self.session.unsent() >= EARLY_BYTES,
+        match (self.writer.attention, sending) {
+            (Attention::Now, _) => false,
+            (Attention::Asleep, Sending::Soon) => true,
+            (Attention::Until(_), Sending::Soon) => self.session.unsent() >= LINGER_BYTES,
+            (_, Sending::AtFlush) => self.session.unsent() >= EARLY_BYTES,
         }
     }
 
@@ -360,19 +366,22 @@ impl Inner {
     /// Takes the bytes to be written, unless there are none or the writer has to linger for more.
     pub(super) fn take_bytes(&mut self, now: Instant, buffer: &mut Vec<u8>) {
         let unsent = self.session.unsent();
-        let lingers = self.lingers_until().is_some_and(|until| now < until);
-        if unsent == 0 || lingers {
+        if unsent < LINGER_BYTES && self.lingers_until().is_some_and(|until| now < until) {
             return;
         }
-        (self.writer.kicked, self.writer.urgent, self.writer.linger) = (false, false, None);
-        self.session.take_transmit(buffer);
-        self.writer.lent = buffer.len();
+        self.writer.attention = Attention::Asleep;
+        if unsent > 0 {
+            self.session.take_transmit(buffer);
+            self.writer.lent = buffer.len();
+        }
     }
 
     /// Until when the writer waits for more bytes; none: it does not.
     pub(super) fn lingers_until(&self) -> Option<Instant> {
-        let waits = !self.writer.urgent && (1..LINGER_BYTES).contains(&self.session.unsent());
-        self.writer.linger.filter(|_| waits && self.writer.lent == 0)
+        match self.writer.attention {
+            Attention::Until(until) if self.writer.lent == 0 => Some(until),
+            _ => None,
+        }
     }
 
     /// The system took `n` of the bytes that were taken.
@@ -422,9 +431,6 @@ impl Inner {
         if let Ok(n) = send(socket, &bytes[..bytes.len().min(DIRECT_BYTES)]) {
             self.writer.last_send = Some(now);
             self.session.handle_transmitted(now, n);
-        }
-        if self.session.unsent() == 0 {
-            (self.writer.kicked, self.writer.urgent, self.writer.linger) = (false, false, None);
         }
     }
 

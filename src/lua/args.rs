@@ -133,6 +133,8 @@ impl<'a> Arg<'a> {
             Value::Nil if self.missing => "no value".into(),
             Value::Integer(number) => number.to_string(),
             Value::Number(number) => number.to_string(),
+            // a string that is a number has the wrong value, not the wrong type
+            Value::String(string) if self.as_number().is_some() => string.to_string_lossy(),
             value => kind(value).to_owned(),
         };
         self.reject(format_args!("{expected} expected, got {got}"))
@@ -196,6 +198,7 @@ impl<'a> Arg<'a> {
             .and_then(|text| check(text).map(|()| text));
         match checked {
             Ok(text) => Ok(text.to_owned()),
+            Err(TopicError::Nul) => Err(self.reject(format_args!("{what} without NUL expected, got one with it [MQTT-1.5.3-2]"))),
             Err(error) => {
                 let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(60)]);
                 Err(self.reject(format_args!("{what} expected, got {shown:?}, which {error}")))
@@ -203,14 +206,21 @@ impl<'a> Arg<'a> {
         }
     }
 
+    /// A number, or a string that is one.
+    fn number(&self) -> Result<f64, Raise> {
+        self.as_number().ok_or_else(|| self.fail("number"))
+    }
+
+    fn as_number(&self) -> Option<f64> {
+        // Of other values mlua finds numbers in none, but would have to put them on the stack to see that.
+        let may_be = matches!(self.value, Value::Integer(_) | Value::Number(_) | Value::String(_));
+        may_be.then(|| self.lua.coerce_number(self.value.clone()).ok().flatten()).flatten()
+    }
+
     /// A whole number.
     pub(crate) fn integer(&self, range: RangeInclusive<i64>) -> Result<i64, Raise> {
-        let whole = match &self.value {
-            Value::Integer(_) | Value::Number(_) | Value::String(_) => {
-                self.lua.coerce_integer(self.value.clone())?
-            }
-            _ => None,
-        };
+        self.number()?;
+        let whole = self.lua.coerce_integer(self.value.clone())?;
         #[allow(clippy::unnecessary_cast, reason = "LuaJIT's integers have another type")]
         whole
             .map(|number| number as i64)
@@ -228,29 +238,21 @@ impl<'a> Arg<'a> {
     pub(crate) fn flag(&self) -> Result<bool, Raise> {
         match &self.value {
             Value::Boolean(flag) => Ok(*flag),
-            Value::Integer(_) | Value::Number(_) | Value::String(_) => {
-                match self.lua.coerce_integer(self.value.clone())? {
-                    Some(0) => Ok(false),
-                    Some(1) => Ok(true),
-                    _ => Err(self.fail("0, 1 or boolean")),
-                }
-            }
-            _ => Err(self.fail("0, 1 or boolean")),
+            _ => match self.as_number() {
+                Some(0.0) => Ok(false),
+                Some(1.0) => Ok(true),
+                _ => Err(self.fail("0, 1 or a boolean")),
+            },
         }
     }
 
     /// A number of seconds within bounds.
     pub(crate) fn seconds(&self, min: f64, max: f64) -> Result<Duration, Raise> {
-        let number = match &self.value {
-            Value::Integer(_) | Value::Number(_) | Value::String(_) => {
-                self.lua.coerce_number(self.value.clone())?
-            }
-            _ => None,
-        };
-        number
-            .filter(|number| (min..=max).contains(number))
-            .map(Duration::from_secs_f64)
-            .ok_or_else(|| self.fail(format_args!("number {min}..{max}")))
+        let number = self.number()?;
+        if !(min..=max).contains(&number) {
+            return Err(self.fail(format_args!("number {min}..{max}")));
+        }
+        Ok(Duration::from_secs_f64(number))
     }
 
     pub(crate) fn function(&self) -> Result<Function, Raise> {

@@ -105,8 +105,6 @@ pub(crate) struct Turn {
     timers: Option<Instant>,
     /// Something happened, with or without a callback.
     pub(crate) moved: bool,
-    /// Something happened that `poll` returns for though it has no callback.
-    pub(crate) woken: bool,
     /// Callbacks run.
     pub(crate) ran: u32,
 }
@@ -239,7 +237,6 @@ impl State {
             budget: self.queue.len(),
             timers: self.timers.any_armed().then(|| self.now()),
             moved: false,
-            woken: false,
             ran: 0,
         }
     }
@@ -248,6 +245,7 @@ impl State {
     #[inline]
     pub(crate) fn step(&self, turn: &mut Turn) -> Step {
         if let Some(call) = self.cursor.todo.take() {
+            turn.moved = true;
             return Step::Call(call);
         }
         loop {
@@ -257,7 +255,7 @@ impl State {
                 while let Some(event) = events.pop() {
                     turn.moved = true;
                     match event {
-                        Event::Drained => turn.woken = true,
+                        Event::Drained => {}
                         Event::CredentialsWanted => return Step::Credentials(peer.key),
                         event => {
                             let Calls(first, second) = peer.face.calls(peer, &event, &self.cursor);
@@ -295,7 +293,9 @@ impl State {
         }
         while turn.budget > 0 {
             turn.budget -= 1;
-            match self.queue.pop() {
+            let entry = self.queue.pop();
+            turn.moved |= matches!(entry, Some(Entry::Log { .. } | Entry::Trace(_)));
+            match entry {
                 None => break,
                 Some(Entry::Client(key)) => {
                     let Some(peer) = self.peers.get(key) else { continue };

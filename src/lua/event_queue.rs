@@ -26,7 +26,7 @@ pub(crate) enum Entry {
     Timer,
     /// A line for `mqtt.log`.
     Log {
-        /// `error`, `warn`, `info` or `debug`.
+        /// `error`, `warn` or `info`.
         level: &'static str,
         /// For people.
         text: String,

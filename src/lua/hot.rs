@@ -378,7 +378,7 @@ unsafe extern "C-unwind" fn poll(L: *mut lua_State) -> c_int {
     loop {
         let turn = dispatch(L, state, &mut frame, false);
         ran += turn.ran;
-        if ran > 0 || turn.woken || pause(L, state, deadline) == Outcome::TimedOut {
+        if turn.moved || pause(L, state, deadline) == Outcome::TimedOut {
             break;
         }
     }

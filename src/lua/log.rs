@@ -74,7 +74,7 @@ impl Router {
             TRACE.load(Ordering::Relaxed)
         } else {
             let ours = metadata.target() == "mqtt" || metadata.target().starts_with("mqtt::");
-            ours && *metadata.level() <= Level::DEBUG && LOG.load(Ordering::Relaxed)
+            ours && *metadata.level() <= Level::INFO && LOG.load(Ordering::Relaxed)
         }
     }
 }
@@ -91,7 +91,7 @@ impl Subscriber for Router {
     fn max_level_hint(&self) -> Option<LevelFilter> {
         Some(match (TRACE.load(Ordering::Relaxed), LOG.load(Ordering::Relaxed)) {
             (true, _) => LevelFilter::TRACE,
-            (false, true) => LevelFilter::DEBUG,
+            (false, true) => LevelFilter::INFO,
             (false, false) => LevelFilter::OFF,
         })
     }
@@ -131,8 +131,7 @@ fn level_name(level: Level) -> &'static str {
     match level {
         Level::ERROR => "error",
         Level::WARN => "warn",
-        Level::INFO => "info",
-        _ => "debug",
+        _ => "info",
     }
 }
 

@@ -109,7 +109,7 @@ describe("a user name or password that is a function", function()
       password = function() return "token" .. calls end,
     }
     local refused = false
-    client:connect("127.0.0.1", peer.port, 0, nil, function() refused = true end)
+    client:connect("127.0.0.1", peer.port, 0, nil, nil, function() refused = true end)
     assert.are.equal(0, calls)
     kit.eventually(function() return calls == 1 end)
     assert_credentials("user1", "token1", peer:welcome("\32\2\0\4"))
@@ -124,7 +124,7 @@ describe("a user name or password that is a function", function()
     local problem = setmetatable({}, { __tostring = function() return "no token" end })
     local client = support.client { clientid = "id", username = function() error(problem) end }
     local reason
-    client:connect("127.0.0.1", support.peer().port, 0, nil, function(_, r) reason = r end)
+    client:connect("127.0.0.1", support.peer().port, 0, nil, nil, function(_, r) reason = r end)
     local ok, err = pcall(mqtt.run, 5)
     assert.is_false(ok)
     assert.are.equal(problem, err)

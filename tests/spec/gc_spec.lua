@@ -10,15 +10,13 @@ local function scrub(depth)
   return a, b, c, d, e, f, g, h
 end
 
--- Whether everything in the weak table is gone after collecting.
+-- Whether everything in the weak table is collected, once connections that are being closed have ended.
 local function collected(weak)
-  for _ = 1, 5 do
-    mqtt.poll()
+  return (pcall(kit.eventually, function()
     scrub(20)
     collectgarbage()
-    if next(weak) == nil then return true end
-  end
-  return false
+    return next(weak) == nil
+  end))
 end
 
 local function weak_table()

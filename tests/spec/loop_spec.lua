@@ -179,9 +179,11 @@ describe("mqtt.fileno", function()
   it("covers timers", function()
     local fired = false
     after(10, function() fired = true end)
-    assert.is_true(readable(5))
-    mqtt.poll()
-    assert.is_true(fired)
+    -- the end of an earlier test's connection may come first
+    while not fired do
+      assert.is_true(readable(5))
+      mqtt.poll()
+    end
   end)
 
   it("covers the log", function()

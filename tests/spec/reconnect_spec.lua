@@ -117,9 +117,15 @@ describe("autoreconnect", function()
     peer:read()
     peer:drop()
     peer:welcome("\32\2\1\0")
-    assert.are.equal(hex("\58" .. one:sub(2)), hex(peer:read()))
-    assert.are.equal(hex("\98\2" .. two:sub(6, 7)), hex(peer:read()))
-    assert.are.equal(hex("\60" .. three:sub(2)), hex(peer:read()))
+    -- The standard orders the one kind and the other, not both together.
+    local releases, publishes = {}, {}
+    for _ = 1, 3 do
+      local bytes = peer:read()
+      local list = bytes:byte() == 0x62 and releases or publishes
+      list[#list + 1] = hex(bytes)
+    end
+    assert.are.same({ hex("\98\2" .. two:sub(6, 7)) }, releases)
+    assert.are.same({ hex("\58" .. one:sub(2)), hex("\60" .. three:sub(2)) }, publishes)
   end)
 
   it("ends with close while it is away, without a callback", function()
@@ -186,6 +192,7 @@ end)
 describe("keep-alive", function()
   after_each(support.finish)
 
+  -- What else there is to keep-alive is in kit_spec.lua, on a clock that the test moves.
   it("goes on while Lua computes for longer than it", function()
     local broker = support.broker()
     local client = support.connected(broker.port, { keepalive = 1 })
@@ -197,24 +204,6 @@ describe("keep-alive", function()
     mqtt.poll(0.02)
     assert.is_false(offline)
     assert.are.equal("connected", client:state())
-  end)
-
-  it("sends PINGREQ when nothing was sent for that long", function()
-    local client, peer = support.pair { keepalive = 1 }
-    assert.are.equal(hex("\192\0"), hex(peer:read()))
-    peer:send("\208\0")
-    assert.are.equal(hex("\192\0"), hex(peer:read()))
-    peer:send("\208\0")
-    assert.are.equal("connected", client:state())
-  end)
-
-  it("takes the connection for dead when nothing answers", function()
-    local client, peer = support.pair { keepalive = 1 }
-    local log = support.record(client)
-    assert.are.equal(hex("\192\0"), hex(peer:read()))
-    support.entries(log, 1)
-    assert.are.same({ { "offline" } }, log)
-    assert.are.equal("idle", client:state())
   end)
 end)
 

@@ -180,9 +180,10 @@ function Peer:welcome(connack)
   return connect
 end
 
--- Whether the other side has closed; what it sent before is not expected.
+-- Whether the other side has closed, which is answered likewise. What it sent before is not expected.
 function Peer:ended()
   local byte, why = self.link:receive(1)
+  self:drop()
   return byte == nil and why == "closed"
 end
 

@@ -48,8 +48,11 @@ pub(super) fn parse(args: &Args<'_>, map: &Routes) -> Result<Request, Raise> {
     let text = host.text()?;
     let (port, security) = (plain(PORT), plain(SECURITY));
     let (server, scheme, credentials) = if Uri::is_uri(&text) {
-        let uri = Uri::parse(&text)
-            .map_err(|error| host.reject(format_args!("host or URI expected, but {error}")))?;
+        let uri = Uri::parse(&text).map_err(|error| {
+            // the rest may hold a password
+            let scheme = text.split("://").next().unwrap_or_default();
+            host.reject(format_args!("host or URI expected, got \"{scheme}://...\": {error}"))
+        })?;
         if let Some(port) = port {
             return Err(port.fail("nothing beside a URI"));
         }
