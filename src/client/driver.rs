@@ -124,7 +124,10 @@ impl Driver {
     /// more to do.
     fn turn(&mut self, cx: &mut Context<'_>, budget: &mut usize) -> Result<bool, End> {
         let now = self.shared.clock.now();
-        self.shared.enter(self.generation, cx).ok_or(End::Replaced)?.session.handle_timeout(now)?;
+        let mut inner = self.shared.enter(self.generation, cx).ok_or(End::Replaced)?;
+        let outcome = inner.session.handle_timeout(now);
+        self.shared.release(inner);
+        outcome?;
         self.write(cx, budget)?;
         if self.read(cx, budget)? {
             self.write(cx, budget)?;

@@ -352,7 +352,8 @@ pub fn lower_to_at_least_once(packet: &mut [u8]) {
 /// Appends an encoded PUBLISH of QoS 1 or 2 as one of QoS 0.
 pub fn publish_at_most_once(out: &mut Vec<u8>, packet: &[u8]) {
     debug_assert!(is_acknowledged_publish(packet), "QoS 0 is as low as it gets");
-    let (remaining, len) = remaining_length(&packet[1..]).ok().flatten().expect("publish wrote a whole header");
+    let (remaining, len) =
+        remaining_length(&packet[1..]).ok().flatten().expect("publish wrote a whole header");
     let body = &packet[1 + len..];
     let id = 2 + usize::from(u16::from_be_bytes([body[0], body[1]]));
     put_header(out, packet[0] & !(DUP | 0b0110), remaining - 2);

@@ -325,6 +325,11 @@ impl Session {
         self.config.limits = limits;
     }
 
+    /// The bounds in force.
+    pub fn limits(&self) -> Limits {
+        self.config.limits
+    }
+
     /// How often [`Event::Tick`] is said while connected.
     pub fn set_tick(&mut self, now: Instant, every: Option<Duration>) {
         self.tick = every;
