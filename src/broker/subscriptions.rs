@@ -167,7 +167,7 @@ mod tests {
             tree.remove(filter, 7);
             tree.remove(filter, 7);
         }
-        assert_eq!(receivers(&mut tree, "a/b"), []);
+        assert!(receivers(&mut tree, "a/b").is_empty());
         assert!(filters.iter().all(|filter| tree.filters.get_mut(split_group(filter).1).is_none()));
     }
 

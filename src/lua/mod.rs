@@ -21,6 +21,7 @@ mod event_loop;
 mod event_queue;
 mod hot;
 mod log;
+mod mgos;
 mod nodemcu;
 mod peer;
 mod route;
