@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::mem;
 use std::time::Duration;
 
 use mlua::{AnyUserData, Table, Value};
@@ -10,9 +11,19 @@ use super::args::{Arg, Args, Raise};
 use super::{Maker, Reply, reply};
 use crate::broker::{Broker, BrokerOptions, Cut, Faults, Kinds, OnConnect, kind_named};
 use crate::codec::{ConnectCode, Kind, Qos};
+use crate::sys;
 
-/// What stands in the object's `handle`.
-struct Handle(Broker);
+/// What stands in the object's `handle`; none only while it is dropped.
+struct Handle(Option<Broker>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // In a forked child the broker's locks may be held for ever.
+        if sys::forked() {
+            mem::forget(self.0.take());
+        }
+    }
+}
 
 /// Where an object keeps its [`Handle`].
 const HANDLE: &str = "handle";
@@ -72,7 +83,8 @@ pub(super) fn open(maker: &Maker<'_>) -> mlua::Result<Table> {
         maker.add(&methods, name, move |_, mut args| {
             let object = handle(&args.take_self()).ok_or_else(|| Raise::bad_self(name, "broker"))?;
             let object = object.borrow::<Handle>().map_err(|_| Raise::bad_self(name, "broker"))?;
-            method(&object.0, &args)
+            let broker = object.0.as_ref().ok_or_else(|| Raise::bad_self(name, "broker"))?;
+            method(broker, &args)
         })?;
     }
     let meta = maker.lua.create_table()?;
@@ -99,8 +111,7 @@ fn start(args: &Args<'_>) -> Reply {
     let mut options = BrokerOptions::default();
     let mut at_first = None;
     if let Some(arg) = args.at(1).given() {
-        let known =
-            ["port", "users", "max_in_flight", "max_queue", "max_output", "max_received", "faults"];
+        let known = ["port", "users", "max_in_flight", "max_queue", "max_output", "max_received", "faults"];
         let table = arg.record(&known)?;
         let field = |key| arg.field(&table, key).map(Arg::given);
         let size = |key, min, default| match field(key)? {
@@ -116,15 +127,14 @@ fn start(args: &Args<'_>) -> Reply {
         at_first = field("faults")?.map(|arg| faults(&arg)).transpose()?;
     }
     let port = options.port;
-    let broker = Broker::start(options).map_err(|error: io::Error| {
-        Raise(format!("cannot start the broker on 127.0.0.1:{port}: {error}"))
-    })?;
+    let broker = Broker::start(options)
+        .map_err(|error: io::Error| Raise(format!("cannot start the broker on 127.0.0.1:{port}: {error}")))?;
     if let Some(faults) = at_first {
         broker.set_faults(faults);
     }
     let object = args.lua.create_table()?;
     object.raw_set("port", broker.port())?;
-    object.raw_set(HANDLE, args.lua.create_any_userdata(Handle(broker))?)?;
+    object.raw_set(HANDLE, args.lua.create_any_userdata(Handle(Some(broker)))?)?;
     object.set_metatable(Some(args.lua.named_registry_value(META)?))?;
     reply(args.lua, object)
 }
@@ -209,7 +219,8 @@ fn faults(arg: &Arg<'_>) -> Result<Faults, Raise> {
         faults.on_connect = OnConnect::Bytes(bytes.bytes()?.as_bytes().to_vec().into());
     }
     faults.session_present = field("session_present")?.map(|arg| arg.flag()).transpose()?;
-    let cuts: [(&str, fn(u64) -> Cut); 4] = [
+    type NewCut = fn(u64) -> Cut;
+    let cuts: [(&str, NewCut); 4] = [
         ("cut_after_bytes_received", Cut::BytesReceived),
         ("cut_after_bytes_sent", Cut::BytesSent),
         ("cut_after_packets_received", Cut::PacketsReceived),

@@ -102,8 +102,8 @@ fn what_was_ended_without_a_connection_is_ended_where_the_broker_kept_it() {
     // a new session has nothing to end
     driver.unsubscribe("b");
     driver.sent();
-    assert_eq!(driver.reconnect(false, &ACCEPTED), []);
-    assert_eq!(driver.reconnect(false, &RESUMED), []);
+    assert_eq!(driver.reconnect(false, &ACCEPTED), b"");
+    assert_eq!(driver.reconnect(false, &RESUMED), b"");
 }
 
 #[test]
