@@ -140,6 +140,12 @@ impl Client {
         self.shared.provide_credentials(credentials);
     }
 
+    /// Whether, from the next link that is up on, `Event::ConnectWanted` comes and
+    /// [`provide_connect`](Client::provide_connect) is waited for, within the limit of the attempt.
+    pub fn ask_connect(&self, ask: bool) {
+        self.shared.lock().asks_connect = ask;
+    }
+
     /// Answers `Event::ConnectWanted`: what to put into CONNECT. The caller has checked it as that of a profile. Ignored,
     /// and false, when nothing was asked.
     pub fn provide_connect(&self, connect: ConnectOptions) -> bool {

@@ -28,9 +28,6 @@ pub struct Options {
     /// Push [`Event::CredentialsWanted`](crate::session::Event::CredentialsWanted) before each dial and wait for
     /// [`provide_credentials`](super::Client::provide_credentials); what it gives replaces the profile's.
     pub ask_credentials: bool,
-    /// Push [`Event::ConnectWanted`](crate::session::Event::ConnectWanted) on each link that is up and wait, within the
-    /// limit of the attempt, for [`provide_connect`](super::Client::provide_connect); what it gives replaces the profile's.
-    pub ask_connect: bool,
     /// With [`reconnect`](Options::reconnect): a first attempt that fails is followed by others, like a loss.
     pub retry_first: bool,
     /// Tell of each attempt: [`Event::Attempt`](crate::session::Event::Attempt) and
@@ -49,7 +46,6 @@ impl Options {
             reconnect: None,
             connect_timeout: Options::CONNECT_TIMEOUT,
             ask_credentials: false,
-            ask_connect: false,
             retry_first: false,
             report_attempts: false,
         }

@@ -76,6 +76,8 @@ pub(super) struct Inner {
     /// Replaces the will of the options.
     pub(super) will: Option<Option<Will>>,
     pub(super) credentials: Question<Option<Credentials>>,
+    /// Each link's CONNECT is asked for.
+    pub(super) asks_connect: bool,
     pub(super) introduction: Question<ConnectOptions>,
     pub(super) pause: Pause,
     /// The bounds of the session, but for `max_qos`.
@@ -142,6 +144,7 @@ impl Shared {
                 reconnects_after_loss: false,
                 will: None,
                 credentials: Question::default(),
+                asks_connect: false,
                 introduction: Question::default(),
                 pause: Pause::default(),
                 max_qos: None,

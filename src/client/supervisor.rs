@@ -148,7 +148,8 @@ impl Supervisor<'_> {
             return Ok(Outcome::Replaced);
         };
         let stream = stream?;
-        let introduction = if self.options.ask_connect {
+        let asks = self.shared.lock().asks_connect;
+        let introduction = if asks {
             let question = Event::ConnectWanted { profile: index as u16 };
             let answer = self.ask(question, |inner| &mut inner.introduction);
             match before(self.clock(), deadline, answer).await.ok_or(ConnectError::SendTimeout)? {

@@ -246,8 +246,8 @@ fn no_attempt_is_made_before_the_wall_clock_is_set() {
 fn connect_is_asked_for_on_each_link_and_sent_as_answered() {
     let server = Listener::new();
     let mut tested = Tested::manual();
-    let asking = Options { ask_connect: true, ..persistent(vec![profile(server.port(), seconds(1, 60), 0)]) };
-    tested.client.connect(asking);
+    tested.client.ask_connect(true);
+    tested.client.connect(persistent(vec![profile(server.port(), seconds(1, 60), 0)]));
     assert_eq!(tested.next(), Seen::Attempt(0));
     let mut peer = server.accept();
     assert_eq!(tested.next(), Seen::ConnectWanted(0));
@@ -275,6 +275,8 @@ fn connect_is_asked_for_on_each_link_and_sent_as_answered() {
     assert_eq!(tested.next(), Seen::AttemptFailed(-1));
     peer.expect_eof();
     assert!(!tested.client.provide_connect(given));
+    tested.client.ask_connect(false);
+    tested.expect_connection(2, 0, &server);
 }
 
 #[test]
