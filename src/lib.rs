@@ -36,6 +36,16 @@ mod entry {
     }
 
     #[lua_module(skip_memory_check)]
+    fn mqtt_mgos(lua: &Lua) -> Result<Table> {
+        lua::open_mgos(lua)
+    }
+
+    #[lua_module(skip_memory_check)]
+    fn mqtt_mgos_api(lua: &Lua) -> Result<Table> {
+        lua::open_mgos_api(lua)
+    }
+
+    #[lua_module(skip_memory_check)]
     fn mqtt_test_native(lua: &Lua) -> Result<Table> {
         lua::open_testing(lua)
     }

@@ -21,7 +21,9 @@ use serde_json::Value;
 
 /// Where conversions take their values from, one after the other. An error is a message that names the argument.
 pub(super) trait Values {
-    type Error: From<String>;
+    type Error;
+    /// An error about the format, or about how a value stands in it.
+    fn wrong(&self, text: String) -> Self::Error;
     fn integer(&mut self) -> Result<i64, Self::Error>;
     fn number(&mut self) -> Result<f64, Self::Error>;
     fn boolean(&mut self) -> Result<bool, Self::Error>;
@@ -65,7 +67,7 @@ pub(super) fn format<V: Values>(format: &str, values: &mut V) -> Result<String, 
     }
     match serde_json::from_str::<Value>(&out) {
         Ok(_) => Ok(out),
-        Err(error) => Err(format!("the result is not JSON: {error}").into()),
+        Err(error) => Err(values.wrong(format!("the result is not JSON: {error}"))),
     }
 }
 
@@ -137,14 +139,14 @@ fn convert<V: Values>(
         }
         Some('u') => {
             let value = values.integer()?;
-            let value =
-                u64::try_from(value).map_err(|_| format!("%u: no negative number expected, got {value}"))?;
+            let value = u64::try_from(value)
+                .map_err(|_| values.wrong(format!("%u: no negative number expected, got {value}")))?;
             spec.put_number(out, false, spec.digits(value), spec.precision.is_none());
         }
         Some(letter @ ('f' | 'g')) => {
             let value = values.number()?;
             if !value.is_finite() {
-                return Err(format!("%{letter}: JSON has no {value}").into());
+                return Err(values.wrong(format!("%{letter}: JSON has no {value}")));
             }
             let digits = match letter {
                 'f' => format!("{:.*}", spec.precision.unwrap_or(6), value.abs()),
@@ -171,9 +173,9 @@ fn convert<V: Values>(
         Some('%') => out.push('%'),
         Some(other) => {
             let text = format!("%{other}: one of d, i, u, f, g, s, Q, B, H, V, M, % expected after %");
-            return Err(text.into());
+            return Err(values.wrong(text));
         }
-        None => return Err("the format ends in the middle of a conversion".to_owned().into()),
+        None => return Err(values.wrong("the format ends in the middle of a conversion".to_owned())),
     }
     Ok(())
 }
@@ -192,7 +194,7 @@ fn size<V: Values>(rest: &mut Peekable<Chars<'_>>, values: &mut V) -> Result<Opt
     };
     match size {
         Some(size) if size.abs() > MOST => {
-            Err(format!("a width or precision of at most {MOST} expected").into())
+            Err(values.wrong(format!("a width or precision of at most {MOST} expected")))
         }
         size => Ok(size),
     }
@@ -294,6 +296,9 @@ mod tests {
 
     impl Values for List {
         type Error = String;
+        fn wrong(&self, text: String) -> String {
+            text
+        }
         fn integer(&mut self) -> Result<i64, String> {
             match self.0.next() {
                 Some(Integer(value)) => Ok(value),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::client::Will;
 use crate::codec::Version;
-use crate::lua::event_loop::{Call, Calls, Cursor, How, With};
+use crate::lua::event_loop::{Call, Calls, Cursor, How, Marks, With};
 use crate::lua::peer::{Face, Peer, slot};
 use crate::session::{Event, Granted, Token};
 
@@ -40,12 +40,13 @@ impl Face for Device {
         match *event {
             Event::Message { topic, payload, qos, retain, dup, .. } => {
                 let (topic, payload) = (ptr::from_ref(topic), ptr::from_ref(payload));
-                let with = With::Message { topic, payload, qos: qos as u8, retain, dup };
+                let marks = Some(Marks { qos: qos as u8, retain, dup, id: None });
+                let with = With::Message { topic, payload, marks };
                 Calls::one(call(slot::MESSAGE, with))
             }
             Event::Overflow { topic, payload } => {
                 let (topic, payload) = (ptr::from_ref(topic), ptr::from_ref(payload));
-                Calls::one(call(slot::OVERFLOW, With::Overflow { topic, payload }))
+                Calls::one(call(slot::OVERFLOW, With::Message { topic, payload, marks: None }))
             }
             Event::Published { id, token } => {
                 let with = With::Id(id.map(|id| id.get()));

@@ -1,8 +1,6 @@
 //! The module `mqtt`: its table, and `mqtt.Client` with its arguments.
 
 use std::cell::{Cell, RefCell};
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -159,7 +157,7 @@ fn new_client(state: &Rc<State>, args: Args<'_>) -> Reply {
         },
     };
     let client_id = match find("clientid")? {
-        None => default_id(state),
+        None => state.default_id("NodeMCU"),
         Some(arg) => client_id(&arg, clean_session, version)?,
     };
     let keep_alive = find("keepalive")?.map_or(Ok(60), |arg| arg.integer(0..=65535))? as u16;
@@ -266,10 +264,4 @@ fn client_id(arg: &Arg<'_>, clean_session: bool, version: Version) -> Result<Str
         return Err(arg.reject("a client id expected with cleansession 0, got \"\" [MQTT-3.1.3-8]"));
     }
     Ok(id)
-}
-
-/// `NodeMCU_` and six hexadecimal digits: the chip's, or random ones.
-fn default_id(state: &State) -> String {
-    let chip = state.options.chip_id.unwrap_or_else(|| RandomState::new().hash_one(0) as u32);
-    format!("NodeMCU_{:06X}", chip & 0xFF_FFFF)
 }
