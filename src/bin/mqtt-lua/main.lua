@@ -1,6 +1,6 @@
--- Runs the script and then the loop. Called with the script's path (nil: standard input), its name, whether to trace, the
--- path of a configuration (or nil), and the script's arguments; returns what to say of the error that ended it, or nothing. What the script may overwrite is
--- fetched before it runs.
+-- Runs the script and then the loop. Called with the script's path (nil: standard input), its name, whether to trace,
+-- the path of a configuration (or nil), and the script's arguments; returns what to say of the error that ended it, or
+-- nothing. What the script may overwrite is fetched before it runs.
 
 local path, name, trace, config = ...
 local arguments = { select(5, ...) }

@@ -8,6 +8,8 @@ local base = require("tests.spec.support")
 local support = setmetatable({}, { __index = base })
 
 local connections = {}
+-- Those whose script has been told that they are up.
+local told = setmetatable({}, { __mode = "k" })
 -- Each file has its own copy of this one, and all have the same connections.
 local number = math.floor(os.clock() * 1e6)
 
@@ -29,6 +31,7 @@ function support.conn(section, section1)
   number = number + 1
   local conn = mgos_mqtt.conn_create(number, section, section1)
   connections[#connections + 1] = conn
+  conn:add_cloud_handler(function(event) told[conn] = event == "connected" end)
   return conn
 end
 
@@ -37,9 +40,9 @@ function support.idle()
   return support.conn({})
 end
 
--- Waits until it is connected.
+-- Waits until it is connected, and has told its handlers.
 function support.up(conn)
-  kit.eventually(function() return conn:global_is_connected() end)
+  kit.eventually(function() return told[conn] and conn:global_is_connected() end)
   return conn
 end
 
