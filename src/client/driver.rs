@@ -1,4 +1,4 @@
-//! One connection, driven by one task: timers, writes, reads, in that order, then sleep.
+//! One connection, driven by one task: writes, reads, timers, in that order, then sleep.
 //!
 //! Writes come before reads and are flushed, because a TLS stream makes progress with its own bytes that way. The lock is
 //! held around every step of the session and never around a call of the system: what is written has been taken from the
@@ -38,6 +38,14 @@ const DRAIN_BYTES: usize = 8 << 20;
 thread_local! {
     /// One for all connections: it would cost an idle one more than all the rest.
     static INPUT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Runs `f` with the thread's read buffer.
+pub(super) fn with_input<R>(f: impl FnOnce(&mut [u8]) -> R) -> R {
+    INPUT.with_borrow_mut(|input| {
+        input.resize(READ_BUFFER, 0);
+        f(input)
+    })
 }
 
 /// Why a connection is no longer driven.
@@ -87,6 +95,8 @@ pub(super) struct Driver {
     alarm: Alarm,
     /// For the end of lingering.
     linger: Alarm,
+    /// For the end of a caller's lease of the reading.
+    lease: Alarm,
 }
 
 impl Driver {
@@ -102,6 +112,7 @@ impl Driver {
             write_error: None,
             alarm: Alarm::default(),
             linger: Alarm::default(),
+            lease: Alarm::default(),
         }
     }
 
@@ -123,15 +134,18 @@ impl Driver {
     /// Does what can be done now; whether something has become due meanwhile. Otherwise the task is woken when there is
     /// more to do.
     fn turn(&mut self, cx: &mut Context<'_>, budget: &mut usize) -> Result<bool, End> {
+        self.write(cx, budget)?;
+        self.read(cx, budget)?;
+        // Not before reading: after the machine was suspended the answer to a PINGREQ may lie in the socket.
         let now = self.shared.clock.now();
         let mut inner = self.shared.enter(self.generation, cx).ok_or(End::Replaced)?;
+        if let Some(end) = inner.end_found() {
+            return Err(end);
+        }
         let outcome = inner.session.handle_timeout(now);
         self.shared.release(inner);
         outcome?;
         self.write(cx, budget)?;
-        if self.read(cx, budget)? {
-            self.write(cx, budget)?;
-        }
         if *budget == 0 {
             cx.waker().wake_by_ref();
             return Ok(false);
@@ -139,12 +153,14 @@ impl Driver {
         if let Some(error) = self.write_error.take() {
             return Err(End::Write(error));
         }
-        let (timeout, lingers_until) = {
-            let inner = self.shared.enter(self.generation, cx).ok_or(End::Replaced)?;
-            (inner.session.poll_timeout(), inner.lingers_until())
+        let (timeout, lingers_until, lease_ends) = {
+            let mut inner = self.shared.enter(self.generation, cx).ok_or(End::Replaced)?;
+            (inner.session.poll_timeout(), inner.lingers_until(), inner.lease_ends())
         };
         let clock = &self.shared.clock;
-        Ok(self.alarm.poll(timeout, clock, cx) | self.linger.poll(lingers_until, clock, cx))
+        Ok(self.alarm.poll(timeout, clock, cx)
+            | self.linger.poll(lingers_until, clock, cx)
+            | self.lease.poll(lease_ends, clock, cx))
     }
 
     fn write(&mut self, cx: &mut Context<'_>, budget: &mut usize) -> Result<(), End> {
@@ -185,28 +201,30 @@ impl Driver {
         Ok(())
     }
 
-    /// Whether anything came.
-    fn read(&mut self, cx: &mut Context<'_>, budget: &mut usize) -> Result<bool, End> {
-        INPUT.with_borrow_mut(|input| {
-            input.resize(READ_BUFFER, 0);
-            let mut came = false;
+    /// Takes what came.
+    fn read(&mut self, cx: &mut Context<'_>, budget: &mut usize) -> Result<(), End> {
+        with_input(|input| {
             loop {
                 {
+                    let now = self.shared.clock.now();
                     let mut inner = self.shared.enter(self.generation, cx).ok_or(End::Replaced)?;
-                    inner.check_back_pressure(self.shared.clock.now());
-                    if inner.paused || *budget == 0 {
-                        return Ok(came);
+                    inner.check_back_pressure(now);
+                    if *budget == 0 || !inner.begin_reading(now) {
+                        return Ok(());
                     }
                 }
                 *budget -= 1;
                 let n = match Pin::new(&mut self.stream).poll_read(cx, input) {
-                    Poll::Pending => return Ok(came),
+                    Poll::Pending => 0,
                     Poll::Ready(Ok(0)) => return Err(End::Eof),
                     Poll::Ready(Ok(n)) => n,
                     Poll::Ready(Err(error)) => return Err(End::Read(error)),
                 };
-                came = true;
                 let mut inner = self.shared.enter(self.generation, cx).ok_or(End::Replaced)?;
+                inner.end_reading(n);
+                if n == 0 {
+                    return Ok(());
+                }
                 let outcome = inner.session.handle_input(self.shared.clock.now(), &input[..n]);
                 let accepted = inner.note_accepted();
                 self.shared.release(inner);
@@ -299,10 +317,7 @@ impl Driver {
     }
 
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        INPUT.with_borrow_mut(|input| {
-            input.resize(READ_BUFFER, 0);
-            Pin::new(&mut self.stream).poll_read(cx, input)
-        })
+        with_input(|input| Pin::new(&mut self.stream).poll_read(cx, input))
     }
 }
 

@@ -31,6 +31,7 @@ mod testing;
 use std::cell::{Cell, RefCell};
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -94,6 +95,9 @@ const OBJECTS: &str = "nodemcu-mqtt.objects";
 const ANCHORS: &str = "nodemcu-mqtt.anchors";
 /// The callbacks of `mqtt.log` and `mqtt.trace`.
 const CALLBACKS: &str = "nodemcu-mqtt.callbacks";
+
+/// What a script gets to see of a panic.
+const INTERNAL_ERROR: &str = "internal error in mqtt: please report it (the panic's message is on stderr)";
 
 /// What all clients together get when the interpreter ends.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -180,7 +184,10 @@ impl Maker<'_> {
     ) -> mlua::Result<Function> {
         let state = self.state.clone();
         self.lua.create_function(move |lua, values: MultiValue| {
-            match f(&state, Args::new(lua, name, values)) {
+            let args = Args::new(lua, name, values);
+            // a panic is a bug of ours; mlua would make a userdata of it
+            let outcome = catch_unwind(AssertUnwindSafe(|| f(&state, args)));
+            match outcome.unwrap_or_else(|_| Err(Raise(INTERNAL_ERROR.to_owned()))) {
                 Ok(mut results) => {
                     results.push_front(Value::Boolean(true));
                     Ok(results)

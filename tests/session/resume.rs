@@ -211,6 +211,23 @@ fn answers_that_overtake_the_repetitions_are_counted_well() {
 }
 
 #[test]
+fn an_answer_to_a_waiting_repetition_does_not_widen_the_window() {
+    let mut driver = Driver::connected_with(window(3), &connect(false));
+    driver.session.publish("t", &[b'x'; 2 << 20], Qos::AtLeastOnce, false, Token(1)).expect("room");
+    driver.sent();
+    driver.publish("b", 1, 2);
+    driver.publish("c", 1, 3);
+    driver.sent();
+    driver.lose();
+    driver.connect(&connect(false), &RESUMED);
+    driver.feed(&puback(3)); // waits behind the large one
+    for n in 4..=8 {
+        driver.publish("x", 1, n);
+    }
+    assert_eq!(packets(&driver.sent()).len(), 3);
+}
+
+#[test]
 fn mqtt_3_1_2_4_without_clean_session_the_state_outlives_the_connection() {
     let mut driver = persistent();
     driver.publish("ours", 2, 1);
