@@ -6,6 +6,7 @@ exclude_files = { "target" }
 
 -- Scripts as they stand on a device: its modules are globals.
 files["lua_examples"] = { read_globals = { "mqtt", "tmr", "node" } }
+files["lua_examples/mgos"] = { read_globals = { "mqtt", "tmr", "mgos_mqtt", "MQTT" } }
 -- Device scripts find each other through globals.
 files["lua_examples/mqtt/mqtt_helpers.lua"] = { globals = { "subscribe_multi", "unsubscribe_multi" } }
 files["lua_examples/mqtt/subscribe_many.lua"] = { read_globals = { "subscribe_multi", "unsubscribe_multi" } }

@@ -31,6 +31,10 @@ struct Cli {
     #[arg(long, value_name = "FROM=TO")]
     map: Vec<Route>,
 
+    /// Apply this Mongoose OS configuration (JSON) before the script, which gets mgos_mqtt and MQTT as globals.
+    #[arg(long, value_name = "FILE")]
+    config: Option<String>,
+
     /// Print a line per packet on standard error.
     #[arg(long)]
     trace: bool,
@@ -70,25 +74,27 @@ fn run(cli: Cli) -> Result<(), String> {
     // scripts are trusted as programs are.
     #[allow(unsafe_code)]
     let lua = unsafe { Lua::unsafe_new() };
-    furnish(&lua, routes).map_err(|error| error.to_string())?;
+    furnish(&lua, routes, cli.config.is_some()).map_err(|error| error.to_string())?;
     let path = (cli.script != "-").then(|| cli.script.clone());
     let problem: Option<String> = lua
         .load(include_str!("mqtt-lua/main.lua"))
         .set_name("=mqtt-lua")
-        .call((path, cli.script, cli.trace, Variadic::from_iter(cli.arguments)))
+        .call((path, cli.script, cli.trace, cli.config, Variadic::from_iter(cli.arguments)))
         .map_err(|error| error.to_string())?;
     problem.map_or(Ok(()), Err)
 }
 
 /// The Lua modules that the runner brings along, with their places in `lua/`.
-const EMBEDDED: [(&str, &str, &str); 3] = [
+const EMBEDDED: [(&str, &str, &str); 5] = [
+    ("api_mqtt", "@api_mqtt.lua", include_str!("../../lua/api_mqtt.lua")),
+    ("mgos_mqtt", "@mgos_mqtt.lua", include_str!("../../lua/mgos_mqtt.lua")),
     ("mqtt.test", "@mqtt/test.lua", include_str!("../../lua/mqtt/test.lua")),
     ("nodemcu.mqtt", "@nodemcu/mqtt.lua", include_str!("../../lua/nodemcu/mqtt.lua")),
     ("nodemcu.node", "@nodemcu/node.lua", include_str!("../../lua/nodemcu/node.lua")),
 ];
 
-/// Gives the state what a device has.
-fn furnish(lua: &Lua, map: Routes) -> mlua::Result<()> {
+/// Gives the state what a device has; one of Mongoose OS has more.
+fn furnish(lua: &Lua, map: Routes, mongoose: bool) -> mlua::Result<()> {
     let globals = lua.globals();
     let package: Table = globals.get("package")?;
     let preload: Table = package.get("preload")?;
@@ -107,6 +113,13 @@ fn furnish(lua: &Lua, map: Routes) -> mlua::Result<()> {
     loaded.set("mqtt.tmr", &tmr)?;
     loaded.set("mqtt.broker", lua::open_broker(lua)?)?;
     loaded.set("mqtt.test.native", lua::open_testing(lua)?)?;
+    let (mgos, api) = (lua::open_mgos(lua)?, lua::open_mgos_api(lua)?);
+    loaded.set("mqtt.mgos", &mgos)?;
+    loaded.set("mqtt.mgos.api", &api)?;
+    if mongoose {
+        globals.set("mgos_mqtt", mgos)?;
+        globals.set("MQTT", api)?;
+    }
     globals.set("mqtt", mqtt)?;
     globals.set("tmr", tmr)?;
     globals.set("node", node)

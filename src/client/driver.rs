@@ -142,8 +142,9 @@ impl Driver {
         if let Some(end) = inner.end_found() {
             return Err(end);
         }
-        inner.session.handle_timeout(now)?;
-        drop(inner);
+        let outcome = inner.session.handle_timeout(now);
+        self.shared.release(inner);
+        outcome?;
         self.write(cx, budget)?;
         if *budget == 0 {
             cx.waker().wake_by_ref();

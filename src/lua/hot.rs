@@ -23,7 +23,7 @@ use std::{mem, ptr, slice, str};
 use mlua::ffi::*;
 use mlua::{AnyUserData, Function, IntoLuaMulti, Lua, Table, Value, Variadic};
 
-use super::event_loop::{Call, Deadline, How, Outcome, STATE, Step, Turn, With};
+use super::event_loop::{Call, Deadline, How, Marks, Outcome, STATE, Step, Turn, With};
 use super::peer::slot;
 use super::{INTERNAL_ERROR, State};
 use crate::client::Sending;
@@ -532,16 +532,15 @@ unsafe fn make_call(L: *mut lua_State, state: &State, frame: &mut Frame, call: &
 unsafe fn push_arguments(L: *mut lua_State, state: &State, frame: &Frame, with: &With) {
     match *with {
         With::Nothing => {}
-        With::Overflow { topic, payload } => {
+        With::Message { topic, payload, marks } => {
             push_topic(L, frame, &*topic);
             push_data(L, &*payload);
-        }
-        With::Message { topic, payload, qos, retain, dup } => {
-            push_topic(L, frame, &*topic);
-            push_data(L, &*payload);
-            lua_pushinteger(L, qos.into());
-            lua_pushboolean(L, retain.into());
-            lua_pushboolean(L, dup.into());
+            if let Some(Marks { qos, retain, dup, id }) = marks {
+                lua_pushinteger(L, qos.into());
+                lua_pushboolean(L, retain.into());
+                lua_pushboolean(L, dup.into());
+                id.map(|id| lua_pushinteger(L, id.into()));
+            }
         }
         With::Id(None) => lua_pushnil(L),
         With::Id(Some(id)) => lua_pushinteger(L, id.into()),

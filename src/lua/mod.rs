@@ -9,6 +9,7 @@
 //! | `args` | what a script passes, checked |
 //! | `route` | connects led elsewhere |
 //! | `nodemcu` | NodeMCU's words: `mqtt` and `tmr` |
+//! | `mgos` | Mongoose OS's words: `mgos_mqtt` and `api_mqtt` |
 //! | `broker`, `testing` | the embedded broker and the virtual clock, for tests and demos |
 //! | `log` | where log and trace lines go |
 //!
@@ -21,12 +22,15 @@ mod event_loop;
 mod event_queue;
 mod hot;
 mod log;
+mod mgos;
 mod nodemcu;
 mod peer;
 mod route;
 mod testing;
 
 use std::cell::{Cell, RefCell};
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -66,6 +70,16 @@ pub fn open_tmr(lua: &Lua) -> mlua::Result<Table> {
 /// Opens the module `mqtt.broker`: the embedded broker.
 pub fn open_broker(lua: &Lua) -> mlua::Result<Table> {
     modules(lua, Options::default())?.raw_get("broker")
+}
+
+/// Opens the module `mqtt.mgos`: Mongoose OS's C API, under its names.
+pub fn open_mgos(lua: &Lua) -> mlua::Result<Table> {
+    modules(lua, Options::default())?.raw_get("mgos")
+}
+
+/// Opens the module `mqtt.mgos.api`: Mongoose OS's JS API.
+pub fn open_mgos_api(lua: &Lua) -> mlua::Result<Table> {
+    modules(lua, Options::default())?.raw_get("mgos_api")
 }
 
 /// Opens the native part of the module `mqtt.test`.
@@ -124,6 +138,9 @@ fn modules(lua: &Lua, options: Options) -> mlua::Result<Table> {
     modules.raw_set("tmr", nodemcu::tmr::open(&maker)?)?;
     modules.raw_set("broker", broker::open(&maker)?)?;
     modules.raw_set("testing", testing::open(&maker)?)?;
+    let (mgos, mgos_api) = mgos::open(&maker)?;
+    modules.raw_set("mgos", mgos)?;
+    modules.raw_set("mgos_api", mgos_api)?;
     lua.set_named_registry_value(MODULES, &modules)?;
     Ok(modules)
 }
@@ -234,6 +251,12 @@ impl State {
         }
         self.last_key.set(key);
         Ok(key)
+    }
+
+    /// The prefix and six hexadecimal digits: the chip's, or random ones.
+    fn default_id(&self, prefix: &str) -> String {
+        let chip = self.options.chip_id.unwrap_or_else(|| RandomState::new().hash_one(0) as u32);
+        format!("{prefix}_{:06X}", chip & 0xFF_FFFF)
     }
 
     fn now(&self) -> Instant {

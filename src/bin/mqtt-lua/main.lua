@@ -1,9 +1,9 @@
 -- Runs the script and then the loop. Called with the script's path (nil: standard input), its name, whether to trace,
--- and its arguments; returns what to say of the error that ended it, or nothing. What the script may overwrite is
--- fetched before it runs.
+-- the path of a configuration (or nil), and the script's arguments; returns what to say of the error that ended it, or
+-- nothing. What the script may overwrite is fetched before it runs.
 
-local path, name, trace = ...
-local arguments = { select(4, ...) }
+local path, name, trace, config = ...
+local arguments = { select(5, ...) }
 local unpack = rawget(_G, "unpack") or rawget(table, "unpack")
 local traceback, tostring, type, getmetatable = debug.traceback, tostring, type, getmetatable
 local mqtt = require("mqtt")
@@ -11,12 +11,13 @@ local run = mqtt.run
 
 arg = { [0] = name, unpack(arguments) } -- luacheck: globals arg
 
-local stderr = io.stderr
+-- A configuration may have what is written to io.stderr published: not these lines, which publishing itself makes.
+local stderr, write = io.stderr, io.stderr.write
 mqtt.log(function(level, text)
-  if level == "warn" or level == "error" then stderr:write("mqtt-lua: ", text, "\n") end
+  if level == "warn" or level == "error" then write(stderr, "mqtt-lua: ", text, "\n") end
 end)
 if trace then
-  mqtt.trace(function(line) stderr:write(line, "\n") end)
+  mqtt.trace(function(line) write(stderr, line, "\n") end)
 end
 
 local function describe(err)
@@ -30,6 +31,11 @@ end
 
 local chunk, problem = loadfile(path)
 if not chunk then return problem end
+
+if config then
+  local applied, wrong = pcall(require("mgos_mqtt").configure_file, config)
+  if not applied then return (wrong:gsub("^mqtt%-lua:%d+: ", "")) end
+end
 
 local ok, message = xpcall(function()
   chunk(unpack(arguments))
