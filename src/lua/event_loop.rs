@@ -339,6 +339,7 @@ impl State {
 
     /// A loop is left. A foreign loop has to come back if there is something left to do.
     pub(crate) fn leave(&self) {
+        self.peers.flush(); // what the predicate of `wait` published
         if self.cursor.todo.get().is_some() || !self.cursor.events.borrow().is_empty() {
             self.queue.unsettle();
         } else {
