@@ -201,6 +201,23 @@ fn map_leads_a_script_to_another_broker() {
 }
 
 #[test]
+fn a_map_that_takes_tls_off_says_so_once() {
+    let broker = broker();
+    let map = format!("*=mqtt://127.0.0.1:{}", broker.port());
+    let twice = "local n = 0
+        local function connect()
+          n = n + 1
+          local c = mqtt.Client()
+          c:connect('iot.example', 8883, 1, function() c:close() if n < 2 then connect() end end)
+        end
+        connect()";
+    let it = run(&["--map", &map, "-"], twice);
+    assert_eq!((it.status, it.err.matches("TLS off").count()), (Some(0), 1), "{it:?}");
+    let it = run(&["--map", &map, "-"], &connects_to("'iot.example', 1883, 0"));
+    assert_eq!((it.out.as_str(), it.err.as_str()), ("up\n", ""));
+}
+
+#[test]
 fn the_first_map_that_fits_counts() {
     let broker = broker();
     let first = format!("a.example=127.0.0.1:{}", broker.port());

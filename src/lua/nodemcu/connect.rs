@@ -1,5 +1,6 @@
 //! `client:connect`: the shapes that its arguments come in, and what they ask for.
 
+use std::sync::Once;
 use std::time::Duration;
 
 use mlua::{Function, Table, Value};
@@ -78,6 +79,12 @@ pub(super) fn parse(args: &Args<'_>, map: &Routes) -> Result<Request, Raise> {
         return Err(host.reject("user name of at most 65535 bytes expected, got a longer one"));
     }
     let (server, encrypted) = map.lead(server, scheme.is_secure());
+    if scheme.is_secure() && !encrypted {
+        static SAID: Once = Once::new();
+        SAID.call_once(
+            || tracing::warn!(target: "mqtt", "--map takes TLS off: connecting to {server} in clear"),
+        );
+    }
     // Never in clear what was to be encrypted.
     if scheme.is_websocket() {
         return Err(
