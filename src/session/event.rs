@@ -310,16 +310,6 @@ impl Events {
         self.records.push(Record::Subscribed { token, at, len: self.bytes.len() as u32 - at });
     }
 
-    /// Drops every event for which `keep` is false. Meant for the rare moments when an attempt is replaced.
-    pub fn retain(&mut self, mut keep: impl FnMut(&Event<'_>) -> bool) {
-        let mut old = std::mem::take(self);
-        while let Some(event) = old.pop() {
-            if keep(&event) {
-                self.push(event);
-            }
-        }
-    }
-
     #[inline]
     fn message(
         &mut self,
@@ -414,17 +404,5 @@ mod tests {
             assert_eq!(events.pop(), Some(Event::Published { id: None, token: Token(token) }));
         }
         assert!(events.is_empty());
-    }
-
-    #[test]
-    fn retain_keeps_the_order_of_what_it_keeps() {
-        let mut events = Events::new();
-        events.push(Event::Connected { session_present: false });
-        events.push(Event::Drained);
-        events.push(Event::Offline);
-        events.retain(|event| !matches!(event, Event::Drained));
-        assert_eq!(events.pop(), Some(Event::Connected { session_present: false }));
-        assert_eq!(events.pop(), Some(Event::Offline));
-        assert_eq!(events.pop(), None);
     }
 }
