@@ -71,7 +71,9 @@ impl Shared {
             Who::Lent(_) => true,
             Who::Caller => false,
         };
-        if !free || inner.paused || !inner.session.is_connected() || self.clock.is_manual() {
+        // What has ended stays readable: a caller would come back at once, again and again.
+        let ended = inner.reader.end.is_some();
+        if !free || ended || inner.paused || !inner.session.is_connected() || self.clock.is_manual() {
             return None;
         }
         let socket = inner.direct()?.clone();
@@ -88,7 +90,10 @@ impl Shared {
         let Some(socket) = inner.direct().cloned() else { return false };
         let now = self.clock.now();
         let to_task = with_input(|input| match socket.get_ref().read(input) {
-            Ok(0) => true, // the task will find the same
+            Ok(0) => {
+                inner.reader.end = Some(End::Eof);
+                true
+            }
             Ok(n) => {
                 inner.reader.last = n;
                 let outcome = inner.session.handle_input(now, &input[..n]);
