@@ -383,6 +383,7 @@ impl State {
 
     /// A loop is left. A foreign loop has to come back if there is something left to do.
     pub(crate) fn leave(&self) {
+        self.peers.flush(); // what the predicate of `wait` published
         if self.cursor.has_more() {
             self.queue.unsettle();
         } else {
