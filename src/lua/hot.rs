@@ -83,7 +83,8 @@ unsafe extern "C-unwind" fn close_shell(L: *mut lua_State) -> c_int {
     0
 }
 
-/// Wraps a function of mlua's that returns true and its results, or false and a message.
+/// Wraps a function of mlua's that returns true and its results, or false and a message, or nil and an error that goes on
+/// its way as it is.
 pub(super) fn wrap(lua: &Lua, shell: &AnyUserData, function: Function) -> mlua::Result<Function> {
     closure(lua, trampoline, (shell, function))
 }
@@ -211,6 +212,9 @@ unsafe extern "C-unwind" fn trampoline(L: *mut lua_State) -> c_int {
     lua_insert(L, 1);
     lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
     if lua_toboolean(L, 1) == 0 {
+        if lua_type(L, 1) == LUA_TNIL {
+            lua_error(L);
+        }
         raise(L);
     }
     lua_gettop(L) - 1
@@ -625,7 +629,7 @@ unsafe fn push_arguments(L: *mut lua_State, state: &State, frame: &Frame, with: 
             push_bytes(L, level.as_bytes());
             push_bytes(L, &*text);
         }
-        With::Trace(line) => push_bytes(L, &*line),
+        With::Trace(text) | With::Text(text) => push_bytes(L, &*text),
     }
 }
 

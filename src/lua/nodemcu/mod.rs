@@ -1,4 +1,4 @@
-//! NodeMCU's words: the modules `mqtt` and `tmr` as its manuals describe them.
+//! NodeMCU's words: the modules `mqtt`, `tmr`, `sjson` and `file` as its manuals describe them.
 //!
 //! | file | job |
 //! | --- | --- |
@@ -8,10 +8,16 @@
 //! | `device` | from a client's events to its callbacks |
 //! | `reason` | the numbers of `connfail` |
 //! | `tmr` | timers |
+//! | `sjson` | JSON |
+//! | `file` | a folder as the device's file system |
+//! | `host` | the host's time and names, for modules in Lua |
 
 mod client;
 mod connect;
 mod device;
+pub(crate) mod file;
+pub(crate) mod host;
 pub(crate) mod mqtt;
 mod reason;
+pub(crate) mod sjson;
 pub(crate) mod tmr;
