@@ -1,0 +1,79 @@
+-- The console of a device: what `print` writes goes to standard output or where node.output leads it, and node.input
+-- types into the interpreter.
+
+local device = require("nodemcu.device")
+local world = require("nodemcu.sim")
+local check = device.check
+
+local console = {}
+
+local stock_print = print
+local sink, also_here, telling
+local typed
+
+world.at_reset(function()
+  sink, also_here, telling = nil, true, false
+  typed = ""
+end)
+
+-- The `print` of device scripts.
+function console.print(...)
+  -- what the sink itself prints would come back to it
+  if not sink or telling then return stock_print(...) end
+  if also_here then stock_print(...) end
+  local texts = {}
+  for n = 1, select("#", ...) do texts[n] = tostring((select(n, ...))) end
+  telling = true
+  local ok, problem = pcall(sink, table.concat(texts, "\t") .. "\n")
+  telling = false
+  if not ok then error(problem, 0) end
+end
+
+---Leads what is printed to a function, as strings; nil: no longer.
+---@param callback fun(text: string)?
+---@param serial (0|1|boolean)? also print it here (default 1)
+function console.output(callback, serial)
+  sink = check.optional_callback(1, "output", callback)
+  also_here = serial ~= 0 and serial ~= false
+end
+
+local load_text = loadstring or load -- luacheck: globals loadstring
+
+local function compile(text)
+  local expression = text:match("^%s*=(.*)$")
+  if expression then return load_text("return " .. expression, "=stdin") end
+  return load_text("return " .. text, "=stdin") or load_text(text, "=stdin")
+end
+
+local function finish(ok, ...)
+  if not ok or select("#", ...) > 0 then console.print(...) end
+end
+
+-- Runs what was typed, if it is a whole chunk.
+local function run()
+  if typed:match("^%s*$") then
+    typed = ""
+    return
+  end
+  local chunk = compile(typed)
+  if not chunk then
+    local _, problem = load_text(typed, "=stdin")
+    if problem and problem:match("<eof>'?$") then return end
+    typed = ""
+    return console.print(problem)
+  end
+  typed = ""
+  finish(pcall(chunk))
+end
+
+---Types a line, or some: what they print goes where print leads it. A chunk that is not whole waits for the rest.
+---@param text string
+function console.input(text)
+  text = check.string(1, "input", text)
+  device.later(function()
+    typed = typed == "" and text or typed .. "\n" .. text
+    run()
+  end)
+end
+
+return console
