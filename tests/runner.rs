@@ -273,6 +273,15 @@ fn ctrl_c_ends_a_script_that_computes() {
 }
 
 #[test]
+fn warnings_of_the_module_are_shown() {
+    let it = run(&["-"], "mqtt.Client():connect('127.0.0.1', 1)");
+    assert_eq!((it.status, it.out.as_str()), (Some(0), ""), "{it:?}");
+    assert!(it.err.starts_with("mqtt-lua: ") && it.err.contains("127.0.0.1:1"), "{it:?}");
+    let it = run(&["-"], "mqtt.log(nil) mqtt.Client():connect('127.0.0.1', 1)");
+    assert_eq!(it.err, "");
+}
+
+#[test]
 fn help_and_version_are_there() {
     let it = run(&["--help"], "");
     assert_eq!(it.status, Some(0));

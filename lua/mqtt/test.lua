@@ -11,12 +11,17 @@ function kit.broker(options)
   return broker.start(options)
 end
 
+-- How often a condition is looked at, in seconds: it may be about something that no callback tells of.
+local LOOK = 0.02
+
 -- Runs the loop until the condition is true and returns its value; an error after `timeout` seconds (default 5).
 function kit.eventually(condition, timeout)
   timeout = timeout or 5
-  local value = mqtt.wait(condition, timeout)
-  if not value then error(("the condition did not come true within %g s"):format(timeout), 2) end
-  return value
+  for _ = 1, math.max(1, math.ceil(timeout / LOOK)) do
+    local value = mqtt.wait(condition, LOOK)
+    if value then return value end
+  end
+  error(("the condition did not come true within %g s"):format(timeout), 2)
 end
 
 -- Puts a clock that stands still in the place of the real one, for clients made and timers started from now on.

@@ -95,7 +95,7 @@ fn furnish(lua: &Lua, map: Routes) -> mlua::Result<()> {
     let node: Table = require.call("nodemcu.node")?;
     let chip_id = node.get::<Function>("chipid")?.call(())?;
 
-    let mqtt = lua::open(lua, Options { chip_id: Some(chip_id), map, ..Options::default() })?;
+    let mqtt = lua::open(lua, Options { chip_id: Some(chip_id), map })?;
     let tmr = lua::open_tmr(lua)?;
     // In `loaded`, so that no file of that name is found in their place.
     let loaded: Table = package.get("loaded")?;

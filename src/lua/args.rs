@@ -198,7 +198,9 @@ impl<'a> Arg<'a> {
             .and_then(|text| check(text).map(|()| text));
         match checked {
             Ok(text) => Ok(text.to_owned()),
-            Err(TopicError::Nul) => Err(self.reject(format_args!("{what} without NUL expected, got one with it [MQTT-1.5.3-2]"))),
+            Err(TopicError::Nul) => {
+                Err(self.reject(format_args!("{what} without NUL expected, got one with it [MQTT-1.5.3-2]")))
+            }
             Err(error) => {
                 let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(60)]);
                 Err(self.reject(format_args!("{what} expected, got {shown:?}, which {error}")))

@@ -99,8 +99,7 @@ fn start(args: &Args<'_>) -> Reply {
     let mut options = BrokerOptions::default();
     let mut at_first = None;
     if let Some(arg) = args.at(1).given() {
-        let known =
-            ["port", "users", "max_in_flight", "max_queue", "max_output", "max_received", "faults"];
+        let known = ["port", "users", "max_in_flight", "max_queue", "max_output", "max_received", "faults"];
         let table = arg.record(&known)?;
         let field = |key| arg.field(&table, key).map(Arg::given);
         let size = |key, min, default| match field(key)? {
@@ -116,9 +115,8 @@ fn start(args: &Args<'_>) -> Reply {
         at_first = field("faults")?.map(|arg| faults(&arg)).transpose()?;
     }
     let port = options.port;
-    let broker = Broker::start(options).map_err(|error: io::Error| {
-        Raise(format!("cannot start the broker on 127.0.0.1:{port}: {error}"))
-    })?;
+    let broker = Broker::start(options)
+        .map_err(|error: io::Error| Raise(format!("cannot start the broker on 127.0.0.1:{port}: {error}")))?;
     if let Some(faults) = at_first {
         broker.set_faults(faults);
     }
@@ -209,7 +207,8 @@ fn faults(arg: &Arg<'_>) -> Result<Faults, Raise> {
         faults.on_connect = OnConnect::Bytes(bytes.bytes()?.as_bytes().to_vec().into());
     }
     faults.session_present = field("session_present")?.map(|arg| arg.flag()).transpose()?;
-    let cuts: [(&str, fn(u64) -> Cut); 4] = [
+    type NewCut = fn(u64) -> Cut;
+    let cuts: [(&str, NewCut); 4] = [
         ("cut_after_bytes_received", Cut::BytesReceived),
         ("cut_after_bytes_sent", Cut::BytesSent),
         ("cut_after_packets_received", Cut::PacketsReceived),

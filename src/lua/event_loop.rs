@@ -53,18 +53,12 @@ pub(crate) enum With {
     /// reason, detail
     Reason(i8, *const [u8]),
     /// topic, data, qos, retain, dup
-    Message {
-        topic: *const [u8],
-        payload: *const [u8],
-        qos: u8,
-        retain: bool,
-        dup: bool,
-    },
+    Message { topic: *const [u8], payload: *const [u8], qos: u8, retain: bool, dup: bool },
     /// topic, data
     Overflow { topic: *const [u8], payload: *const [u8] },
     /// packet_id
     Id(Option<u16>),
-    /// The table in [`Cursor::granted`].
+    /// A table of [`Cursor::granted`].
     Granted,
     /// level, text (without an object before them)
     Log(&'static str, *const [u8]),
@@ -105,8 +99,10 @@ pub(crate) struct Turn {
     budget: usize,
     /// Timers that were due then; none: they have been served.
     timers: Option<Instant>,
-    /// Something happened, with or without a callback.
+    /// Something happened.
     pub(crate) moved: bool,
+    /// Something happened that is more than the end of a call whose end nobody asked for.
+    pub(crate) notable: bool,
     /// Callbacks run.
     pub(crate) ran: u32,
 }
@@ -120,7 +116,7 @@ pub(crate) struct Cursor {
     /// The second call of the event taken last.
     todo: Cell<Option<Call>>,
     /// The result of the SUBSCRIBE answered last.
-    pub(crate) granted: RefCell<Granted>,
+    granted: RefCell<Granted>,
     /// The log line taken last.
     text: RefCell<String>,
     /// Where on the C stack values are being pushed; 0 when nowhere.
@@ -214,6 +210,11 @@ impl Cursor {
         self.discard(Trash::Granted(old));
     }
 
+    /// One of the filters for [`With::Granted`], and the QoS granted.
+    pub(crate) fn granted(&self, index: usize) -> Option<(*const [u8], Option<u8>)> {
+        self.granted.borrow().get(index).map(|(filter, qos)| (std::ptr::from_ref(&**filter), *qos))
+    }
+
     fn set_text(&self, text: String) -> *const [u8] {
         let old = self.text.replace(text);
         self.discard(Trash::Text(old));
@@ -239,6 +240,7 @@ impl State {
             budget: self.queue.len(),
             timers: self.timers.any_armed().then(|| self.now()),
             moved: false,
+            notable: false,
             ran: 0,
         }
     }
@@ -256,16 +258,14 @@ impl State {
                 let mut events = self.cursor.events.borrow_mut();
                 while let Some(event) = events.pop() {
                     turn.moved = true;
-                    match event {
-                        Event::Drained => {}
-                        Event::CredentialsWanted => return Step::Credentials(peer.key),
-                        event => {
-                            let Calls(first, second) = peer.face.calls(peer, &event, &self.cursor);
-                            self.cursor.todo.set(second);
-                            if let Some(call) = first.or_else(|| self.cursor.todo.take()) {
-                                return Step::Call(call);
-                            }
-                        }
+                    if matches!(event, Event::CredentialsWanted) {
+                        return Step::Credentials(peer.key);
+                    }
+                    turn.notable |= !matches!(event, Event::Published { .. } | Event::Dropped { .. });
+                    let Calls(first, second) = peer.face.calls(peer, &event, &self.cursor);
+                    self.cursor.todo.set(second);
+                    if let Some(call) = first.or_else(|| self.cursor.todo.take()) {
+                        return Step::Call(call);
                     }
                 }
             }

@@ -101,7 +101,8 @@ impl EventQueue {
     pub(crate) fn pop(&self) -> Option<Entry> {
         let mut inner = self.inner.lock();
         if inner.lines == 0 && inner.lost > 0 {
-            let text = format!("{} lines were dropped: nothing ran the loop", std::mem::take(&mut inner.lost));
+            let text =
+                format!("{} lines were dropped: nothing ran the loop", std::mem::take(&mut inner.lost));
             return Some(Entry::Log { level: "warn", text });
         }
         let entry = inner.entries.pop_front()?;

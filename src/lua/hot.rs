@@ -21,7 +21,7 @@ use std::rc::Rc;
 use std::{mem, ptr, slice, str};
 
 use mlua::ffi::*;
-use mlua::{AnyUserData, Function, IntoLuaMulti, Lua, Table, Value};
+use mlua::{AnyUserData, Function, IntoLuaMulti, Lua, Table, Value, Variadic};
 
 use super::State;
 use super::event_loop::{Call, Deadline, How, Outcome, STATE, Step, Turn, With};
@@ -35,12 +35,12 @@ use crate::sys;
 const SHELL: c_int = 1;
 /// Of a trampoline: the mlua function.
 const FUNCTION: c_int = 2;
-/// Of the loops: all objects by key (weak), those that are anchored, the state's own callbacks, a Lua function that does
-/// nothing.
+/// Of the loops: all objects by key (weak) and the state's own callbacks, the objects that are anchored, a Lua function
+/// that does nothing, and the one of `nodemcu/credentials.lua`.
 const OBJECTS: c_int = 2;
 const ANCHORS: c_int = 3;
-const CALLBACKS: c_int = 4;
-const NOTHING: c_int = 5;
+const NOTHING: c_int = 4;
+const CREDENTIALS: c_int = 5;
 
 /// The contents of the first upvalue.
 struct Shell {
@@ -75,10 +75,7 @@ unsafe extern "C-unwind" fn close_shell(L: *mut lua_State) -> c_int {
         // SAFETY: the pointer is from `Rc::into_raw` and is given back once.
         let state = Rc::from_raw(state);
         // a panic must not leave a finalizer
-        let _ = catch_unwind(AssertUnwindSafe(move || {
-            state.close();
-            drop(state);
-        }));
+        let _ = catch_unwind(AssertUnwindSafe(move || state.close()));
     }
     0
 }
@@ -94,21 +91,21 @@ pub(super) fn wrap_publish(lua: &Lua, shell: &AnyUserData, ordinary: Function) -
     closure(lua, publish, (shell, ordinary))
 }
 
-/// `run`, `poll` and `wait`.
-pub(super) fn loops(
+/// The loops, by their names in Lua.
+const LOOPS: [(lua_CFunction, &str); 3] = [(run, "run"), (poll, "poll"), (wait, "wait")];
+
+/// Adds the loops to a table; `upvalues` are those after the shell.
+pub(super) fn add_loops(
     lua: &Lua,
     shell: &AnyUserData,
-    objects: &Table,
-    anchors: &Table,
-    callbacks: &Table,
-) -> mlua::Result<[Function; 3]> {
-    let nothing = lua.load("").set_name("=mqtt").into_function()?;
-    let upvalues = (shell, objects, anchors, callbacks, nothing);
-    Ok([
-        closure(lua, run, upvalues.clone())?,
-        closure(lua, poll, upvalues.clone())?,
-        closure(lua, wait, upvalues)?,
-    ])
+    upvalues: &[Value; 4],
+    table: &Table,
+) -> mlua::Result<()> {
+    for (function, name) in LOOPS {
+        let upvalues = [&[Value::UserData(shell.clone())], &upvalues[..]].concat();
+        table.raw_set(name, closure(lua, function, Variadic::from(upvalues))?)?;
+    }
+    Ok(())
 }
 
 fn closure(lua: &Lua, f: lua_CFunction, upvalues: impl IntoLuaMulti) -> mlua::Result<Function> {
@@ -116,23 +113,11 @@ fn closure(lua: &Lua, f: lua_CFunction, upvalues: impl IntoLuaMulti) -> mlua::Re
     unsafe { lua.exec_raw(upvalues, |L| lua_pushcclosure(L, f, lua_gettop(L))) }
 }
 
-/// Gives a new userdata its table of callbacks.
-pub(super) fn add_slots(lua: &Lua, userdata: &AnyUserData) -> mlua::Result<()> {
+/// Sets a callback of an object, in its table of user values, which [`State::enlist`] has seen to.
+pub(super) fn set_slot(lua: &Lua, object: &AnyUserData, slot: i32, value: Value) -> mlua::Result<()> {
     // SAFETY: runs protected.
     unsafe {
-        lua.exec_raw(userdata, |L| {
-            lua_createtable(L, 16, 0);
-            lua_setuservalue(L, 1);
-            lua_settop(L, 0);
-        })
-    }
-}
-
-/// Sets a callback of a userdata that was given a table for them.
-pub(super) fn set_slot(lua: &Lua, userdata: &AnyUserData, slot: i32, value: Value) -> mlua::Result<()> {
-    // SAFETY: runs protected; `add_slots` has set the table.
-    unsafe {
-        lua.exec_raw((userdata, value), |L| {
+        lua.exec_raw((object, value), |L| {
             lua_getuservalue(L, 1);
             lua_pushvalue(L, 2);
             lua_rawseti(L, -2, slot.into());
@@ -222,15 +207,6 @@ unsafe extern "C-unwind" fn trampoline(L: *mut lua_State) -> c_int {
 
 // publish
 
-/// What became of a publish.
-#[derive(Clone, Copy)]
-enum Published {
-    Accepted(Token),
-    Refused(Refused),
-    /// Not for us to judge.
-    Unusual,
-}
-
 unsafe extern "C-unwind" fn publish(L: *mut lua_State) -> c_int {
     match publish_fast(L) {
         Some(results) => results,
@@ -249,71 +225,33 @@ unsafe fn publish_fast(L: *mut lua_State) -> Option<c_int> {
         return None;
     }
     let mut callback = 0;
-    let qos = match lua_type(L, 4) {
-        LUA_TNUMBER => match lua_tonumber(L, 4) {
-            0.0 => Qos::AtMostOnce,
-            1.0 => Qos::AtLeastOnce,
-            2.0 => Qos::ExactlyOnce,
-            _ => return None,
-        },
-        LUA_TFUNCTION => {
-            callback = 4;
-            Qos::AtMostOnce
-        }
-        LUA_TNONE | LUA_TNIL => Qos::AtMostOnce,
+    let qos = Qos::new(small(L, 4, 2, &mut callback)?)?;
+    let retain = small(L, 5, 1, &mut callback)? == 1;
+    match lua_type(L, 6) {
+        _ if callback != 0 => {}
+        LUA_TFUNCTION => callback = 6,
+        LUA_TNONE | LUA_TNIL => {}
         _ => return None,
-    };
-    let retain = match lua_type(L, 5) {
-        _ if callback != 0 => false,
-        LUA_TNUMBER => match lua_tonumber(L, 5) {
-            0.0 => false,
-            1.0 => true,
-            _ => return None,
-        },
-        LUA_TBOOLEAN => lua_toboolean(L, 5) != 0,
-        LUA_TFUNCTION => {
-            callback = 5;
-            false
-        }
-        LUA_TNONE | LUA_TNIL => false,
-        _ => return None,
-    };
-    if callback == 0 {
-        match lua_type(L, 6) {
-            LUA_TFUNCTION => callback = 6,
-            LUA_TNONE | LUA_TNIL => {}
-            _ => return None,
-        }
     }
     let address = lua_touserdata(L, 1).addr();
     let topic = bytes(L, 2);
     let payload = bytes(L, 3);
     let sending = if in_callback(L, state) { Sending::AtFlush } else { Sending::Soon };
-    let outcome = guarded(L, || {
-        let Ok(topic) = str::from_utf8(topic) else { return Published::Unusual };
-        if topic::check_name(topic).is_err() || v4::publish_size(topic, payload, qos).is_none() {
-            return Published::Unusual;
-        }
-        let accepted = state.peers.with(address, |peer| {
+    let accepted = guarded(L, || {
+        let topic = str::from_utf8(topic).ok().filter(|topic| topic::check_name(topic).is_ok())?;
+        v4::publish_size(topic, payload, qos)?;
+        state.peers.with(address, |peer| {
             let token = if callback != 0 && peer.each { peer.next_token() } else { Token::NONE };
-            match peer.client.publish(topic, payload, qos, retain, token, sending) {
-                Err(refused) => Published::Refused(refused),
-                Ok(()) => {
-                    if sending == Sending::AtFlush {
-                        state.peers.mark_dirty(peer);
-                    }
-                    if callback != 0 && !peer.each {
-                        peer.fill(slot::PUBACK, true);
-                    }
-                    Published::Accepted(token)
-                }
+            peer.client.publish(topic, payload, qos, retain, token, sending)?;
+            state.peers.mark_dirty(peer);
+            if callback != 0 && !peer.each {
+                peer.fill(slot::PUBACK, true);
             }
-        });
-        accepted.unwrap_or(Published::Unusual)
+            Ok::<Token, Refused>(token)
+        })
     });
-    match outcome {
-        Published::Unusual => None,
-        Published::Accepted(token) => {
+    match accepted? {
+        Ok(token) => {
             if callback != 0 {
                 let slot = if token.is_some() { slot::of(token) } else { slot::PUBACK };
                 lua_getuservalue(L, 1);
@@ -323,15 +261,27 @@ unsafe fn publish_fast(L: *mut lua_State) -> Option<c_int> {
             lua_pushboolean(L, 1);
             Some(1)
         }
-        Published::Refused(why) => {
-            let why = match why {
-                Refused::NotConnected => c"not connected",
-                Refused::QueueFull => c"queue full",
-            };
+        Err(why) => {
             lua_pushboolean(L, 0);
-            lua_pushstring(L, why.as_ptr());
+            push_bytes(L, why.as_str().as_bytes());
             Some(2)
         }
+    }
+}
+
+/// A number up to `max`, 0 where there is none, or the callback. None: something else.
+#[inline]
+unsafe fn small(L: *mut lua_State, n: c_int, max: u8, callback: &mut c_int) -> Option<u8> {
+    match lua_type(L, n) {
+        LUA_TNONE | LUA_TNIL => Some(0),
+        _ if *callback != 0 => Some(0),
+        LUA_TNUMBER => (0..=max).find(|&number| f64::from(number) == lua_tonumber(L, n)),
+        LUA_TBOOLEAN if max == 1 => Some(lua_toboolean(L, n) as u8),
+        LUA_TFUNCTION => {
+            *callback = n;
+            Some(0)
+        }
+        _ => None,
     }
 }
 
@@ -356,16 +306,12 @@ unsafe fn is_below_loop(L: *mut lua_State) -> bool {
     let mut info: lua_Debug = mem::zeroed();
     for level in 1..FAR {
         if lua_getstack(L, level, &mut info) == 0 {
-            return false;
+            break;
         }
         lua_getinfo(L, c"f".as_ptr(), &mut info);
-        let function = lua_tocfunction(L, -1);
+        let function = lua_tocfunction(L, -1).map_or(0, |function| function as usize);
         lua_pop(L, 1);
-        let address = function.map_or(0, |function| function as usize);
-        if address == poll as *const () as usize
-            || address == run as *const () as usize
-            || address == wait as *const () as usize
-        {
+        if LOOPS.iter().any(|(known, _)| *known as usize == function) {
             return true;
         }
     }
@@ -382,7 +328,7 @@ unsafe extern "C-unwind" fn poll(L: *mut lua_State) -> c_int {
     loop {
         let turn = dispatch(L, state, &mut frame, false);
         ran += turn.ran;
-        if turn.moved || pause(L, state, deadline) == Outcome::TimedOut {
+        if ran > 0 || turn.notable || pause(L, state, deadline) == Outcome::TimedOut {
             break;
         }
     }
@@ -423,22 +369,23 @@ unsafe extern "C-unwind" fn wait(L: *mut lua_State) -> c_int {
     loop {
         lua_pushvalue(L, 1);
         lua_call(L, 0, 1);
-        if lua_toboolean(L, -1) != 0 {
-            guarded(L, || state.leave());
-            return 1;
+        if lua_toboolean(L, -1) != 0 || timed_out {
+            break;
         }
         lua_pop(L, 1);
-        if timed_out {
-            guarded(L, || state.leave());
-            lua_pushnil(L);
-            lua_pushstring(L, c"timeout".as_ptr());
-            return 2;
-        }
         timed_out = deadline.passed();
-        while !dispatch(L, state, &mut frame, false).moved && !timed_out {
+        // after every slice too: the condition may be about something that no event tells of
+        if !dispatch(L, state, &mut frame, false).moved && !timed_out {
             timed_out = pause(L, state, deadline) == Outcome::TimedOut;
         }
     }
+    guarded(L, || state.leave());
+    if lua_toboolean(L, -1) != 0 {
+        return 1;
+    }
+    lua_pushnil(L);
+    lua_pushstring(L, c"timeout".as_ptr());
+    2
 }
 
 /// An optional timeout in seconds.
@@ -470,7 +417,8 @@ struct Frame {
 }
 
 impl Frame {
-    const NO_KEY: u32 = u32::MAX;
+    /// No object has this key.
+    const NO_KEY: u32 = i32::MAX as u32;
 
     unsafe fn enter(L: *mut lua_State, arguments: c_int) -> Frame {
         lua_settop(L, arguments);
@@ -489,33 +437,18 @@ impl Frame {
 
     /// Puts an object and its callbacks into place. False: it has been collected.
     unsafe fn load(&mut self, L: *mut lua_State, key: u32) -> bool {
-        if self.key == key {
-            return true;
-        }
-        self.key = Frame::NO_KEY;
-        if key == STATE {
-            lua_pushnil(L);
-            lua_pushvalue(L, lua_upvalueindex(CALLBACKS));
-        } else {
+        if self.key != key {
             lua_rawgeti(L, lua_upvalueindex(OBJECTS), key.into());
-            if lua_type(L, -1) != LUA_TUSERDATA {
-                lua_pop(L, 1);
-                return false;
+            if lua_type(L, -1) == LUA_TUSERDATA {
+                lua_getuservalue(L, -1);
+            } else {
+                lua_pushvalue(L, -1); // the state's own callbacks, or nil
             }
-            lua_getuservalue(L, -1);
+            lua_replace(L, self.callbacks());
+            lua_replace(L, self.object);
+            self.key = key;
         }
-        lua_replace(L, self.callbacks());
-        lua_replace(L, self.object);
-        self.key = key;
-        true
-    }
-
-    unsafe fn unload(&mut self, L: *mut lua_State) {
-        lua_pushnil(L);
-        lua_replace(L, self.callbacks());
-        lua_pushnil(L);
-        lua_replace(L, self.object);
-        self.key = Frame::NO_KEY;
+        lua_type(L, self.callbacks()) == LUA_TTABLE
     }
 }
 
@@ -535,10 +468,10 @@ unsafe fn dispatch(L: *mut lua_State, state: &State, frame: &mut Frame, stoppabl
                     }
                 }
             }
-            Step::Credentials(key) => ask_credentials(L, state, frame, key),
+            Step::Credentials(key) => ask_credentials(L, frame, key),
             Step::Release(key) => {
                 if frame.key == key {
-                    frame.unload(L);
+                    frame.load(L, Frame::NO_KEY);
                 }
                 release(L, key);
             }
@@ -548,6 +481,18 @@ unsafe fn dispatch(L: *mut lua_State, state: &State, frame: &mut Frame, stoppabl
     state.dispatching.set(outer);
     guarded(L, || state.peers.flush());
     turn
+}
+
+/// Has the script asked for user name and password.
+#[cold]
+unsafe fn ask_credentials(L: *mut lua_State, frame: &mut Frame, key: u32) {
+    if frame.load(L, key) {
+        lua_pushvalue(L, lua_upvalueindex(CREDENTIALS));
+        lua_pushvalue(L, frame.object);
+        lua_rawgeti(L, frame.callbacks(), slot::USERNAME.into());
+        lua_rawgeti(L, frame.callbacks(), slot::PASSWORD.into());
+        lua_call(L, 3, 0);
+    }
 }
 
 /// Takes the anchor off an object.
@@ -591,16 +536,16 @@ unsafe fn make_call(L: *mut lua_State, state: &State, frame: &mut Frame, call: &
 unsafe fn push_arguments(L: *mut lua_State, state: &State, frame: &Frame, with: &With) {
     match *with {
         With::Nothing => {}
+        With::Overflow { topic, payload } => {
+            push_topic(L, frame, &*topic);
+            push_data(L, &*payload);
+        }
         With::Message { topic, payload, qos, retain, dup } => {
             push_topic(L, frame, &*topic);
             push_data(L, &*payload);
             lua_pushinteger(L, qos.into());
             lua_pushboolean(L, retain.into());
             lua_pushboolean(L, dup.into());
-        }
-        With::Overflow { topic, payload } => {
-            push_topic(L, frame, &*topic);
-            push_data(L, &*payload);
         }
         With::Id(None) => lua_pushnil(L),
         With::Id(Some(id)) => lua_pushinteger(L, id.into()),
@@ -610,19 +555,16 @@ unsafe fn push_arguments(L: *mut lua_State, state: &State, frame: &Frame, with: 
             push_bytes(L, &*detail);
         }
         With::Granted => {
-            let filters = state.cursor.granted.borrow().len();
-            lua_createtable(L, 0, filters as c_int);
-            for index in 0..filters {
-                let (filter, qos) = {
-                    let granted = state.cursor.granted.borrow();
-                    (ptr::from_ref(&*granted[index].0), granted[index].1)
-                };
+            lua_createtable(L, 0, 0);
+            let mut index = 0;
+            while let Some((filter, qos)) = state.cursor.granted(index) {
                 push_bytes(L, &*filter);
                 match qos {
                     Some(qos) => lua_pushinteger(L, qos.into()),
                     None => lua_pushboolean(L, 0),
                 }
                 lua_rawset(L, -3);
+                index += 1;
             }
         }
         With::Log(level, text) => {
@@ -658,50 +600,5 @@ unsafe fn push_topic(L: *mut lua_State, frame: &Frame, topic: &[u8]) {
         push_bytes(L, topic);
         lua_pushvalue(L, -1);
         lua_replace(L, frame.topic());
-    }
-}
-
-/// Calls the script's functions for user name and password. Here the call is protected: when one fails, the attempt has
-/// to fail too, and then the error goes on its way.
-#[cold]
-unsafe fn ask_credentials(L: *mut lua_State, state: &State, frame: &mut Frame, key: u32) {
-    if !frame.load(L, key) {
-        return;
-    }
-    let base = lua_gettop(L);
-    for slot in [slot::USERNAME, slot::PASSWORD] {
-        lua_rawgeti(L, frame.callbacks(), slot.into());
-        if lua_type(L, -1) != LUA_TFUNCTION {
-            continue; // nil: the client was not given a function for this
-        }
-        lua_pushvalue(L, frame.object);
-        if lua_pcall(L, 1, 1, 0) != LUA_OK {
-            guarded(L, || state.refuse_credentials(key));
-            lua_error(L);
-        }
-        if !matches!(lua_type(L, -1), LUA_TNIL | LUA_TSTRING | LUA_TNUMBER) {
-            guarded(L, || state.refuse_credentials(key));
-            let what = if slot == slot::USERNAME { c"username" } else { c"password" };
-            let got = lua_typename(L, lua_type(L, -1));
-            let format = c"the %s function returned a wrong value (string expected, got %s)";
-            lua_pushfstring(L, format.as_ptr(), what.as_ptr(), got);
-            raise(L);
-        }
-        // so that a nil given by a function differs from none
-        if lua_type(L, -1) == LUA_TNIL {
-            lua_pop(L, 1);
-            lua_pushboolean(L, 0);
-        }
-    }
-    let given = |index| match lua_type(L, index) {
-        LUA_TNIL => None,
-        LUA_TBOOLEAN => Some(None),
-        _ => Some(Some(bytes(L, index))),
-    };
-    let (username, password) = (given(base + 1), given(base + 2));
-    let wrong = guarded(L, || state.give_credentials(key, username, password));
-    lua_settop(L, base);
-    if let Some(message) = wrong {
-        raise_text(L, message);
     }
 }

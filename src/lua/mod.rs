@@ -12,7 +12,7 @@
 //! | `broker`, `testing` | the embedded broker and the virtual clock, for tests and demos |
 //! | `log` | where log and trace lines go |
 //!
-//! Each Lua state has one [`State`]. All functions of all modules are made when the first of them is opened: in the end
+//! Each Lua state has one `State`. All functions of all modules are made when the first of them is opened: in the end
 //! the interpreter finalizes what is younger first, so none of them can be called when a part of it is gone.
 
 mod args;
@@ -27,7 +27,6 @@ mod route;
 mod testing;
 
 use std::cell::{Cell, RefCell};
-use std::ffi::CStr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -41,7 +40,7 @@ use event_loop::Cursor;
 use event_queue::EventQueue;
 use nodemcu::host::Lookups;
 use nodemcu::tmr::Timers;
-use peer::Peers;
+use peer::{Peers, slot};
 
 pub use route::{Route, Routes};
 
@@ -123,12 +122,18 @@ fn modules(lua: &Lua, options: Options) -> mlua::Result<Table> {
     lua.set_named_registry_value(CALLBACKS, &callbacks)?;
     lua.set_named_registry_value(PCALL, lua.globals().raw_get::<Function>("pcall")?)?;
 
-    let [run, poll, wait] = hot::loops(lua, &shell, &objects, &anchors, &callbacks)?;
     let maker = Maker { lua, state, shell };
+    let nothing = lua.load("").set_name("=mqtt").into_function()?;
+    let credentials = nodemcu::mqtt::credentials(&maker)?;
     let mqtt = nodemcu::mqtt::open(&maker)?;
-    mqtt.raw_set("run", run)?;
-    mqtt.raw_set("poll", poll)?;
-    mqtt.raw_set("wait", wait)?;
+    objects.raw_set(event_loop::STATE, callbacks)?;
+    let upvalues = [
+        Value::Table(objects),
+        Value::Table(anchors),
+        Value::Function(nothing),
+        Value::Function(credentials),
+    ];
+    hot::add_loops(lua, &maker.shell, &upvalues, &mqtt)?;
     let modules = lua.create_table()?;
     modules.raw_set("mqtt", mqtt)?;
     modules.raw_set("tmr", nodemcu::tmr::open(&maker)?)?;
@@ -293,7 +298,7 @@ impl State {
     /// A key for an object. Never given twice: after two thousand million it is an error.
     fn next_key(&self) -> Result<u32, Raise> {
         let key = self.last_key.get() + 1;
-        if key > i32::MAX as u32 {
+        if key >= i32::MAX as u32 {
             return Err(Raise("too many clients and timers were made".to_owned()));
         }
         self.last_key.set(key);
@@ -313,34 +318,6 @@ impl State {
         client::shutdown_all(GOODBYE, |client| leaving.contains(&client.id()));
     }
 
-    /// The script's functions were asked for user name and password: outer none, there is no such function; inner
-    /// none, it returned nil. Gives a message if what they returned cannot be used.
-    fn give_credentials(
-        &self,
-        key: u32,
-        username: Option<Option<&[u8]>>,
-        password: Option<Option<&[u8]>>,
-    ) -> Option<&'static CStr> {
-        let peer = self.peers.get(key)?;
-        match peer.face.credentials(username, password) {
-            Ok(credentials) => {
-                peer.client.provide_credentials(Some(credentials));
-                None
-            }
-            Err(message) => {
-                peer.client.provide_credentials(None);
-                Some(message)
-            }
-        }
-    }
-
-    /// The script's functions for user name and password failed.
-    fn refuse_credentials(&self, key: u32) {
-        if let Some(peer) = self.peers.get(key) {
-            peer.client.provide_credentials(None);
-        }
-    }
-
     /// Lets an object live without being referred to.
     fn anchor(&self, lua: &Lua, key: u32, object: &AnyUserData) -> mlua::Result<()> {
         lua.named_registry_value::<Table>(ANCHORS)?.raw_set(key, object)
@@ -353,7 +330,7 @@ impl State {
 
     /// Makes an object findable by its key, and gives it a table of callbacks.
     fn enlist(&self, lua: &Lua, key: u32, object: &AnyUserData) -> mlua::Result<()> {
-        hot::add_slots(lua, object)?;
+        object.set_nth_user_value(slot::CONNECT as usize, Value::Nil)?;
         lua.named_registry_value::<Table>(OBJECTS)?.raw_set(key, object)
     }
 

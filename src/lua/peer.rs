@@ -7,12 +7,11 @@
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::ffi::CStr;
 use std::mem;
 use std::rc::Rc;
 
 use super::event_loop::{Calls, Cursor};
-use crate::client::{Client, Credentials, State};
+use crate::client::{Client, State};
 use crate::session::{Event, Token};
 
 /// Indices into a userdata's table of user values.
@@ -50,14 +49,6 @@ pub(crate) mod slot {
 pub(crate) trait Face: Any {
     /// The Lua calls that an event leads to, in order.
     fn calls(&self, peer: &Peer, event: &Event<'_>, cursor: &Cursor) -> Calls;
-
-    /// User name and password for a dial, from what the script's functions for them returned: outer none, there is no
-    /// such function; inner none, it returned nil.
-    fn credentials(
-        &self,
-        username: Option<Option<&[u8]>>,
-        password: Option<Option<&[u8]>>,
-    ) -> Result<Credentials, &'static CStr>;
 }
 
 /// See the [module](self).

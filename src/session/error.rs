@@ -14,12 +14,19 @@ pub enum Refused {
     QueueFull,
 }
 
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Refused {
+    /// In the words of the Lua API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
             Refused::NotConnected => "not connected",
             Refused::QueueFull => "queue full",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

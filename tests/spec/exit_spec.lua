@@ -104,7 +104,7 @@ describe("Ctrl-C in the stock interpreter", function()
   after_each(support.finish)
 
   for name, wait in pairs {
-    run = "mqtt.run()", poll = "mqtt.poll(20)", wait = "mqtt.wait(function() return false end, 20)",
+    run = "mqtt.run()", poll = "while true do mqtt.poll(20) end", wait = "mqtt.wait(function() return false end, 20)",
   } do
     it("interrupts " .. name .. " at once", function()
       local peer = support.peer()

@@ -37,17 +37,20 @@ describe("against a broker #interop", function()
     return messages
   end
 
+  -- As many as mosquitto has under way to one client: version 2.0.11 forgets at QoS 2 what waits behind them.
+  local MANY = 20
+
   for qos = 0, 2 do
     it("delivers at QoS " .. qos .. ", once and in order", function()
       local client = connected()
       support.subscribed(client, topic("#"), qos)
       local messages = inbox(client)
-      for i = 1, 50 do client:publish(topic("n"), i, qos) end
-      support.entries(messages, 50)
+      for i = 1, MANY do client:publish(topic("n"), i, qos) end
+      support.entries(messages, MANY)
       kit.eventually(function() return client:pending() == 0 end)
       mqtt.poll(0.02)
-      assert.are.equal(50, #messages)
-      for i = 1, 50 do assert.are.same({ topic("n"), tostring(i), qos, false }, messages[i]) end
+      assert.are.equal(MANY, #messages)
+      for i = 1, MANY do assert.are.same({ topic("n"), tostring(i), qos, false }, messages[i]) end
     end)
   end
 

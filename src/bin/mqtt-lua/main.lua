@@ -11,8 +11,11 @@ local run = mqtt.run
 
 arg = { [0] = name, unpack(arguments) } -- luacheck: globals arg
 
+local stderr = io.stderr
+mqtt.log(function(level, text)
+  if level == "warn" or level == "error" then stderr:write("mqtt-lua: ", text, "\n") end
+end)
 if trace then
-  local stderr = io.stderr
   mqtt.trace(function(line) stderr:write(line, "\n") end)
 end
 

@@ -6,13 +6,13 @@ use mlua::{AnyUserData, MetaMethod, UserDataFields, Value};
 
 use super::connect;
 use super::device::Device;
-use crate::client::{ConnectOptions, Options, Profile, State as Activity, Will};
+use crate::client::Sending;
+use crate::client::{ConnectOptions, Credentials, Options, Profile, State as Activity, Will};
 use crate::codec::{Qos, v4};
 use crate::lua::args::{Args, Raise};
 use crate::lua::event_loop::Call;
 use crate::lua::peer::{Peer, slot};
 use crate::lua::{Maker, Reply, State, hot, reply};
-use crate::client::Sending;
 use crate::session::{Event, Refused, Token};
 
 /// What a script holds.
@@ -113,6 +113,43 @@ fn find(state: &State, value: Value) -> Option<Target> {
     Some(Target { peer, object })
 }
 
+/// Of `credentials.lua`: client, whether there is a function for the user name, what it returned, the same for the
+/// password. What there is no function for is the client's own.
+pub(super) fn give_credentials(state: &Rc<State>, mut args: Args<'_>) -> Reply {
+    let object = args.take_self();
+    let target = find(state, object).ok_or_else(|| Raise::bad_self("give", "mqtt client"))?;
+    let settings = &target.device()?.settings;
+    let wrong = |what, Raise(why)| {
+        let why = why.split_once('(').map_or("", |(_, why)| why.trim_end_matches(')'));
+        Raise(format!("the {what} function returned a wrong value ({why})"))
+    };
+    let username = if args.at(1).flag()? {
+        args.at(2).given().map(|it| it.text()).transpose().map_err(|why| wrong("username", why))?
+    } else {
+        settings.username.clone()
+    };
+    let password = if args.at(3).flag()? {
+        args.at(4).given().map(|it| it.short_bytes()).transpose().map_err(|why| wrong("password", why))?
+    } else {
+        settings.password.clone()
+    };
+    if username.is_none() && password.is_some() {
+        return Err(Raise(
+            "there is a password but the username function returned nil [MQTT-3.1.2-22]".into(),
+        ));
+    }
+    target.peer.client.provide_credentials(Some(Credentials { username, password }));
+    reply(args.lua, ())
+}
+
+/// Of `credentials.lua`: a function has failed.
+pub(super) fn refuse_credentials(state: &Rc<State>, mut args: Args<'_>) -> Reply {
+    if let Some(target) = find(state, args.take_self()) {
+        target.peer.client.provide_credentials(None);
+    }
+    reply(args.lua, ())
+}
+
 fn lwt(_: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     let topic = args.at(1).topic_name()?;
     let message = args.at(2).short_bytes()?;
@@ -181,10 +218,7 @@ fn connect(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     };
     // What Lua has taken of the attempt before this one and not come to: neither ok nor nok.
     let outcome = |event: &Event<'_>| {
-        matches!(
-            event,
-            Event::Connected { .. } | Event::ConnectFailed { .. } | Event::CredentialsWanted
-        )
+        matches!(event, Event::Connected { .. } | Event::ConnectFailed { .. } | Event::CredentialsWanted)
     };
     state.cursor.cut(peer, |event| !outcome(event), |_| ());
     state.cursor.cut_todo(|call| {
@@ -201,7 +235,7 @@ fn connect(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
 }
 
 /// The part of `publish` that is not fast: numbers as strings, and every error. `hot` does the rest.
-fn publish(_: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
+fn publish(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     let topic = args.at(1);
     let name = topic.topic_name()?;
     let payload = args.at(2);
@@ -222,10 +256,10 @@ fn publish(_: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     let token = target.token(callback.as_ref());
     let outcome = target.peer.client.publish(&name, &bytes, qos, retain, token, Sending::Soon);
     drop(bytes);
-    answer(target, args, outcome, slot::PUBACK, token, callback)
+    answer(state, target, args, outcome, slot::PUBACK, token, callback)
 }
 
-fn subscribe(_: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
+fn subscribe(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     let first = args.at(1);
     let mut filters: Vec<(String, Qos)> = Vec::new();
     let mut callback = args.at(2);
@@ -262,10 +296,10 @@ fn subscribe(_: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     if outcome.is_ok() && callback.is_some() && !token.is_some() {
         target.device()?.suback_by_on.set(false);
     }
-    answer(target, args, outcome, slot::SUBACK, token, callback)
+    answer(state, target, args, outcome, slot::SUBACK, token, callback)
 }
 
-fn unsubscribe(_: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
+fn unsubscribe(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     let first = args.at(1);
     let mut filters = Vec::new();
     if let Value::Table(table) = &first.value {
@@ -285,11 +319,12 @@ fn unsubscribe(_: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     }
     let token = target.token(callback.as_ref());
     let outcome = target.peer.client.unsubscribe(&filters, token, Sending::Soon);
-    answer(target, args, outcome, slot::UNSUBACK, token, callback)
+    answer(state, target, args, outcome, slot::UNSUBACK, token, callback)
 }
 
 /// true, or false and why; an accepted call's callback is kept.
 fn answer(
+    state: &State,
     target: &Target,
     args: &Args<'_>,
     outcome: Result<(), Refused>,
@@ -299,10 +334,11 @@ fn answer(
 ) -> Reply {
     match outcome {
         Ok(()) => {
+            state.peers.mark_dirty(&target.peer);
             target.keep(args, slot, token, callback)?;
             reply(args.lua, true)
         }
-        Err(why) => reply(args.lua, (false, why.to_string())),
+        Err(why) => reply(args.lua, (false, why.as_str())),
     }
 }
 
@@ -312,12 +348,15 @@ fn pending(_: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
 }
 
 fn get_state(_: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
-    reply(args.lua, match target.peer.client.state() {
-        Activity::Idle => "idle",
-        Activity::Connecting => "connecting",
-        Activity::Connected => "connected",
-        Activity::Reconnecting => "reconnecting",
-    })
+    reply(
+        args.lua,
+        match target.peer.client.state() {
+            Activity::Idle => "idle",
+            Activity::Connecting => "connecting",
+            Activity::Connected => "connected",
+            Activity::Reconnecting => "reconnecting",
+        },
+    )
 }
 
 fn close(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {

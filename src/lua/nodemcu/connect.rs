@@ -64,7 +64,8 @@ pub(super) fn parse(args: &Args<'_>, map: &Routes) -> Result<Request, Raise> {
     } else {
         let tls = security.as_ref().is_some_and(|it| it.value.is_table() || it.flag().unwrap_or(false));
         let scheme = if tls { Scheme::Mqtts } else { Scheme::Mqtt };
-        let port = port.map_or(Ok(scheme.default_port()), |port| port.integer(1..=65535).map(|it| it as u16))?;
+        let port =
+            port.map_or(Ok(scheme.default_port()), |port| port.integer(1..=65535).map(|it| it as u16))?;
         (Server { host: host_name(&host, &text)?, port }, scheme, None)
     };
     if let Some(security) = &security {
@@ -79,7 +80,9 @@ pub(super) fn parse(args: &Args<'_>, map: &Routes) -> Result<Request, Raise> {
     let (server, encrypted) = map.lead(server, scheme.is_secure());
     // Never in clear what was to be encrypted.
     if scheme.is_websocket() {
-        return Err(host.reject("mqtt:// expected: WebSocket is not built in yet, it arrives with a later release"));
+        return Err(
+            host.reject("mqtt:// expected: WebSocket is not built in yet, it arrives with a later release")
+        );
     }
     if encrypted {
         let asked = security.as_ref().unwrap_or(&host);

@@ -1,12 +1,11 @@
 //! From a client's events to its callbacks, by NodeMCU's rules.
 
 use std::cell::{Cell, RefCell};
-use std::ffi::CStr;
 use std::ptr;
 use std::time::Duration;
 
-use crate::client::{Credentials, Will};
-use crate::codec::{Version, topic};
+use crate::client::Will;
+use crate::codec::Version;
 use crate::lua::event_loop::{Call, Calls, Cursor, How, With};
 use crate::lua::peer::{Face, Peer, slot};
 use crate::session::{Event, Granted, Token};
@@ -74,39 +73,9 @@ impl Face for Device {
                 peer.fill(slot::NOK, false);
                 Calls(nok, call(slot::CONNFAIL, with))
             }
-            Event::Offline if self.announced.replace(false) => {
-                Calls::one(call(slot::OFFLINE, With::Nothing))
-            }
+            Event::Offline if self.announced.replace(false) => Calls::one(call(slot::OFFLINE, With::Nothing)),
             Event::Offline | Event::CredentialsWanted | Event::Drained => Calls::NONE,
         }
-    }
-
-    fn credentials(
-        &self,
-        username: Option<Option<&[u8]>>,
-        password: Option<Option<&[u8]>>,
-    ) -> Result<Credentials, &'static CStr> {
-        let username = match username {
-            None => self.settings.username.clone(),
-            Some(None) => None,
-            Some(Some(bytes)) => Some(text(bytes).ok_or(
-                c"the username function returned a wrong value (UTF-8 string of at most 65535 bytes expected)",
-            )?),
-        };
-        let password = match password {
-            None => self.settings.password.clone(),
-            Some(None) => None,
-            Some(Some(bytes)) if bytes.len() > topic::MAX_TOPIC => {
-                return Err(
-                    c"the password function returned a wrong value (string of at most 65535 bytes expected)",
-                );
-            }
-            Some(Some(bytes)) => Some(bytes.to_vec()),
-        };
-        if username.is_none() && password.is_some() {
-            return Err(c"there is a password but the username function returned nil [MQTT-3.1.2-22]");
-        }
-        Ok(Credentials { username, password })
     }
 }
 
@@ -123,12 +92,8 @@ impl Device {
                 refused.join(", ")
             );
         }
-        let all = runs.then_some(Call {
-            key: peer.key,
-            slot: slot::SUBACK,
-            how: How::Keep,
-            with: With::Granted,
-        });
+        let all =
+            runs.then_some(Call { key: peer.key, slot: slot::SUBACK, how: How::Keep, with: With::Granted });
         if own.is_some() || all.is_some() {
             cursor.set_granted(
                 granted.map(|(filter, qos)| (filter.as_bytes().into(), qos.map(|qos| qos as u8))).collect(),
@@ -141,10 +106,4 @@ impl Device {
 /// The callback that was given with the call of a token.
 fn own(peer: &Peer, token: Token, with: With) -> Option<Call> {
     token.is_some().then(|| Call { key: peer.key, slot: slot::of(token), how: How::Once, with })
-}
-
-/// What MQTT can carry as a string.
-fn text(bytes: &[u8]) -> Option<String> {
-    let text = std::str::from_utf8(bytes).ok()?;
-    (text.len() <= topic::MAX_TOPIC && !text.contains('\0')).then(|| text.to_owned())
 }

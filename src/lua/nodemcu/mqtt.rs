@@ -65,6 +65,14 @@ pub(crate) fn open(maker: &Maker<'_>) -> mlua::Result<Table> {
     Ok(mqtt)
 }
 
+/// The function that asks a script's functions for user name and password; see `credentials.lua`.
+pub(crate) fn credentials(maker: &Maker<'_>) -> mlua::Result<Function> {
+    let give = maker.function("give", client::give_credentials)?;
+    let refuse = maker.function("refuse", client::refuse_credentials)?;
+    let chunk = maker.lua.load(include_str!("credentials.lua")).set_name("=mqtt.Client");
+    chunk.call((give, refuse))
+}
+
 fn set_callback(lua: &Lua, slot: i32, function: Option<Function>) -> Reply {
     lua.named_registry_value::<Table>(CALLBACKS)?.raw_set(slot, function)?;
     reply(lua, ())

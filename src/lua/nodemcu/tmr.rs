@@ -172,11 +172,14 @@ pub(crate) fn open(maker: &Maker<'_>) -> mlua::Result<Table> {
     let tmr = lua.create_table()?;
     let mut methods = Vec::new();
     for (name, method) in METHODS {
-        methods.push((name, maker.function(name, move |state, mut args| {
-            let target = args.take_self();
-            let target = find(state, &target).ok_or_else(|| Raise::bad_self(name, "timer"))?;
-            method(state, &target, &args)
-        })?));
+        methods.push((
+            name,
+            maker.function(name, move |state, mut args| {
+                let target = args.take_self();
+                let target = find(state, &target).ok_or_else(|| Raise::bad_self(name, "timer"))?;
+                method(state, &target, &args)
+            })?,
+        ));
         maker.add(&tmr, name, move |state, mut args| {
             let target = by_number(state, &mut args)?;
             method(state, &target, &args)
@@ -221,12 +224,8 @@ fn create(state: &Rc<State>, lua: &Lua) -> Result<AnyUserData, Raise> {
     let object = lua.create_any_userdata(Handle { state: state.clone(), address: address.clone() })?;
     address.set(object.to_pointer().addr());
     state.enlist(lua, key, &object)?;
-    let timer = Timer {
-        key,
-        mode: Cell::new(None),
-        interval: Cell::new(Duration::ZERO),
-        deadline: Cell::new(None),
-    };
+    let timer =
+        Timer { key, mode: Cell::new(None), interval: Cell::new(Duration::ZERO), deadline: Cell::new(None) };
     state.timers.by_address.borrow_mut().insert(address.get(), Rc::new(timer));
     Ok(object)
 }
