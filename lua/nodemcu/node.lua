@@ -3,6 +3,7 @@
 local device = require("nodemcu.device")
 local world = require("nodemcu.sim")
 local console = require("nodemcu.node_console")
+local chip_id = require("nodemcu.chip")
 local tmr = require("mqtt.tmr")
 local check = device.check
 
@@ -22,25 +23,6 @@ local FLASH_SIZE = 4 * 1024 * 1024
 local LONGEST_SLEEP = 13.7e9
 
 -- ---- Who it is ----
-
--- A name of this machine that stays the same between runs, or nil.
-local function machine_name()
-  for _, path in ipairs { "/etc/machine-id", "/proc/sys/kernel/hostname" } do
-    local file = io.open(path)
-    local name = file and file:read("*l")
-    if file then file:close() end
-    if name and name ~= "" then return name end
-  end
-end
-
--- 24 bits, as on a device, out of the machine's name (which is not to be recognised in them).
-local function chip_id()
-  local hash = 5381
-  for byte in (machine_name() or ""):gmatch(".") do
-    hash = (hash * 33 + byte:byte()) % 2 ^ 32
-  end
-  return math.floor(hash / 2 ^ 8)
-end
 
 ---The id of this "chip": a number of 24 bits, the same in every run on this machine.
 ---@return integer

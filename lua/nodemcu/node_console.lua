@@ -39,10 +39,16 @@ end
 
 local load_text = loadstring or load -- luacheck: globals loadstring
 
+-- A chunk; nil where the text is the beginning of one; nil and a message where it is none.
 local function compile(text)
   local expression = text:match("^%s*=(.*)$")
   if expression then return load_text("return " .. expression, "=stdin") end
-  return load_text("return " .. text, "=stdin") or load_text(text, "=stdin")
+  local chunk, problem = load_text(text, "=stdin")
+  if chunk then return chunk end
+  if problem:match("<eof>'?$") then return nil end
+  chunk = load_text("return " .. text, "=stdin")
+  if chunk then return chunk end
+  return nil, problem
 end
 
 local function finish(ok, ...)
@@ -51,19 +57,10 @@ end
 
 -- Runs what was typed, if it is a whole chunk.
 local function run()
-  if typed:match("^%s*$") then
-    typed = ""
-    return
-  end
-  local chunk = compile(typed)
-  if not chunk then
-    local _, problem = load_text(typed, "=stdin")
-    if problem and problem:match("<eof>'?$") then return end
-    typed = ""
-    return console.print(problem)
-  end
+  local chunk, problem = compile(typed)
+  if not chunk and not problem then return end
   typed = ""
-  finish(pcall(chunk))
+  if chunk then finish(pcall(chunk)) else console.print(problem) end
 end
 
 ---Types a line, or some: what they print goes where print leads it. A chunk that is not whole waits for the rest.
