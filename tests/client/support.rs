@@ -305,7 +305,7 @@ impl Peer {
     pub(crate) fn expect_eof(&mut self) {
         let mut rest = Vec::new();
         self.stream.read_to_end(&mut rest).expect("no reset");
-        assert_eq!(rest, [], "nothing more");
+        assert_eq!(rest, b"", "nothing more");
     }
 
     /// The connection is gone, in whatever way.
