@@ -35,7 +35,8 @@ local function read(name)
   end
 end
 
----@alias nodemcu.dht.read fun(pin: integer): status: integer, temperature: number, humidity: number, temperature_thousandths: integer, humidity_thousandths: integer
+---Returns the status, temperature and humidity, and the thousandths of both.
+---@alias nodemcu.dht.read fun(pin: integer): integer, number, number, integer, integer
 
 dht.read = read("read") ---@type nodemcu.dht.read
 dht.read11 = read("read11") ---@type nodemcu.dht.read

@@ -137,7 +137,8 @@ function gpio.trig(pin, kind, callback)
     return
   end
   if not EDGES[name] then
-    device.raise(("bad argument #2 to 'trig' (up, down, both, low, high or none expected, got %s)"):format(tostring(kind)))
+    local text = "bad argument #2 to 'trig' (up, down, both, low, high or none expected, got %s)"
+    device.raise(text:format(tostring(kind)))
   end
   it.edges = EDGES[name]
   it.callback = callback or it.callback

@@ -5,7 +5,11 @@ local world = require("nodemcu.sim")
 local check, sim = device.check, world.sim
 
 ---@class nodemcu.i2c
-local i2c = { TRANSMITTER = 0, RECEIVER = 1, SLOW = 100000, FAST = 400000, FASTPLUS = 1000000, SW = 0, HW0 = 1, HW1 = 2 }
+local i2c = {
+  TRANSMITTER = 0, RECEIVER = 1,
+  SLOW = 100000, FAST = 400000, FASTPLUS = 1000000,
+  SW = 0, HW0 = 1, HW1 = 2,
+}
 
 ---@class nodemcu.i2c.device
 ---@field write fun(bytes: string)? what the script wrote in one go

@@ -1,8 +1,8 @@
 -- The device's Lua, where the interpreter's is newer: what Lua 5.1 had and later versions dropped, and files that are
 -- found where a device would have them. `install` puts it into the globals.
 
--- Much of this is about globals that only some versions have.
--- luacheck: std max
+-- Much of this is about globals that only some versions have, or replaces them.
+-- luacheck: std max, ignore 122 121
 
 local device = require("nodemcu.device")
 
@@ -21,7 +21,7 @@ local function find_environment(f)
   end
 end
 
--- The function that a call of setfenv or getfenv means: itself, or a level of the stack. `above` are the levels between.
+-- The function that a call of setfenv or getfenv means: itself, or a level of the stack, `above` the calls between.
 local function meant(f, above, name)
   if type(f) == "function" then return f end
   local level = tonumber(f) or 1
@@ -232,7 +232,7 @@ function language.install()
   end
   local stock_dofile = dofile
   loadfile = load_by_name
-  function dofile(name) -- luacheck: ignore 121
+  function dofile(name)
     if type(name) ~= "string" then return stock_dofile(name) end
     local chunk, problem = load_by_name(name)
     if not chunk then error(problem, 0) end

@@ -1,6 +1,6 @@
--- `--profile`: an mqtt module that is as strict, and as odd, as the firmware of one chip. It stands before the real one:
--- its clients are tables that check what they are given by that firmware's rules (`profile_esp8266`, `profile_esp32`) and
--- pass it on. Where the chip would lose a callback without a word, a warning names the line.
+-- `--profile`: an mqtt module that is as strict, and as odd, as the firmware of one chip. It stands before the real
+-- one: its clients are tables that check what they are given by that firmware's rules (`profile_esp8266`,
+-- `profile_esp32`) and pass it on. Where the chip would lose a callback without a word, a warning names the line.
 
 local device = require("nodemcu.device")
 

@@ -28,6 +28,8 @@ function rtctime.set(seconds, micros)
   micros = micros == nil and 0 or check.integer(2, "set", micros, 0)
   local now, fraction = host.time()
   ahead = seconds + micros / 1e6 - (now + fraction / 1e6)
+  -- set to the host's time
+  if math.abs(ahead) < 0.001 then ahead = 0 end
 end
 
 ---@param micros integer
@@ -37,7 +39,7 @@ function rtctime.adjust_delta(micros)
 end
 
 ---@param seconds integer since 1970
----@return { year: integer, mon: integer, day: integer, hour: integer, min: integer, sec: integer, wday: integer, yday: integer }
+---@return table<"year"|"mon"|"day"|"hour"|"min"|"sec"|"wday"|"yday", integer>
 function rtctime.epoch2cal(seconds)
   local date = os.date("!*t", check.integer(1, "epoch2cal", seconds))
   return {

@@ -23,7 +23,8 @@ local EVENTS = { gpio = true, pwm = true, uart = true, restart = true, dsleep = 
 ---@param callback fun(...)?
 function sim.on(event, callback)
   if not EVENTS[event] then
-    device.raise(("bad argument #1 to 'on' (gpio, pwm, uart, restart or dsleep expected, got %s)"):format(tostring(event)))
+    local text = "bad argument #1 to 'on' (gpio, pwm, uart, restart or dsleep expected, got %s)"
+    device.raise(text:format(tostring(event)))
   end
   listeners[event] = check.optional_callback(2, "on", callback)
 end

@@ -49,7 +49,8 @@ end
 -- A hardware address with the chip's id at its end, as those of the ESP8266 have it.
 function network.address(prefix)
   local id = chip()
-  return ("%s:%02x:%02x:%02x"):format(prefix, math.floor(id / 2 ^ 16), math.floor(id / 2 ^ 8) % 256, math.floor(id % 256))
+  local bytes = { math.floor(id / 2 ^ 16), math.floor(id / 2 ^ 8) % 256, math.floor(id % 256) }
+  return ("%s:%02x:%02x:%02x"):format(prefix, bytes[1], bytes[2], bytes[3])
 end
 
 function network.hostname()

@@ -16,7 +16,7 @@ use crate::lua::{Thrown, call};
 const TOO_DEEP: &str = "LEVELS_EXCEEDED";
 
 /// Up to this size a text that is not whole is checked whenever a piece comes, above it when it has doubled.
-const CHECKED_ALWAYS: usize = 64 * 1024;
+const CHECKED_ALWAYS: usize = 4096;
 
 /// What came of a piece of text.
 pub(super) enum Progress {
