@@ -42,7 +42,7 @@ function device.power(kind, us)
 end
 
 local nodemcu = require("nodemcu")
-local unpack = unpack or table.unpack -- luacheck: globals unpack
+local unpack = rawget(_G, "unpack")
 
 -- ---- The script ----
 
