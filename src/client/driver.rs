@@ -1,4 +1,4 @@
-//! One connection, driven by one task: timers, writes, reads, in that order, then sleep.
+//! One connection, driven by one task: writes, reads, timers, in that order, then sleep.
 //!
 //! Writes come before reads and are flushed, because a TLS stream makes progress with its own bytes that way. The lock is
 //! held around every step of the session and never around a call of the system: what is written has been taken from the
@@ -123,12 +123,12 @@ impl Driver {
     /// Does what can be done now; whether something has become due meanwhile. Otherwise the task is woken when there is
     /// more to do.
     fn turn(&mut self, cx: &mut Context<'_>, budget: &mut usize) -> Result<bool, End> {
+        self.write(cx, budget)?;
+        self.read(cx, budget)?;
+        // Not before reading: after the machine was suspended the answer to a PINGREQ may lie in the socket.
         let now = self.shared.clock.now();
         self.shared.enter(self.generation, cx).ok_or(End::Replaced)?.session.handle_timeout(now)?;
         self.write(cx, budget)?;
-        if self.read(cx, budget)? {
-            self.write(cx, budget)?;
-        }
         if *budget == 0 {
             cx.waker().wake_by_ref();
             return Ok(false);
@@ -182,27 +182,25 @@ impl Driver {
         Ok(())
     }
 
-    /// Whether anything came.
-    fn read(&mut self, cx: &mut Context<'_>, budget: &mut usize) -> Result<bool, End> {
+    /// Takes what came.
+    fn read(&mut self, cx: &mut Context<'_>, budget: &mut usize) -> Result<(), End> {
         INPUT.with_borrow_mut(|input| {
             input.resize(READ_BUFFER, 0);
-            let mut came = false;
             loop {
                 {
                     let mut inner = self.shared.enter(self.generation, cx).ok_or(End::Replaced)?;
                     inner.check_back_pressure(self.shared.clock.now());
                     if inner.paused || *budget == 0 {
-                        return Ok(came);
+                        return Ok(());
                     }
                 }
                 *budget -= 1;
                 let n = match Pin::new(&mut self.stream).poll_read(cx, input) {
-                    Poll::Pending => return Ok(came),
+                    Poll::Pending => return Ok(()),
                     Poll::Ready(Ok(0)) => return Err(End::Eof),
                     Poll::Ready(Ok(n)) => n,
                     Poll::Ready(Err(error)) => return Err(End::Read(error)),
                 };
-                came = true;
                 let mut inner = self.shared.enter(self.generation, cx).ok_or(End::Replaced)?;
                 let outcome = inner.session.handle_input(self.shared.clock.now(), &input[..n]);
                 let accepted = inner.note_accepted();

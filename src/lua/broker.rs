@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::mem;
 use std::time::Duration;
 
 use mlua::{AnyUserData, Table, Value};
@@ -10,9 +11,19 @@ use super::args::{Arg, Args, Raise};
 use super::{Maker, Reply, reply};
 use crate::broker::{Broker, BrokerOptions, Cut, Faults, Kinds, OnConnect, kind_named};
 use crate::codec::{ConnectCode, Kind, Qos};
+use crate::sys;
 
-/// What stands in the object's `handle`.
-struct Handle(Broker);
+/// What stands in the object's `handle`; none only while it is dropped.
+struct Handle(Option<Broker>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // In a forked child the broker's locks may be held for ever.
+        if sys::forked() {
+            mem::forget(self.0.take());
+        }
+    }
+}
 
 /// Where an object keeps its [`Handle`].
 const HANDLE: &str = "handle";
@@ -72,7 +83,8 @@ pub(super) fn open(maker: &Maker<'_>) -> mlua::Result<Table> {
         maker.add(&methods, name, move |_, mut args| {
             let object = handle(&args.take_self()).ok_or_else(|| Raise::bad_self(name, "broker"))?;
             let object = object.borrow::<Handle>().map_err(|_| Raise::bad_self(name, "broker"))?;
-            method(&object.0, &args)
+            let broker = object.0.as_ref().ok_or_else(|| Raise::bad_self(name, "broker"))?;
+            method(broker, &args)
         })?;
     }
     let meta = maker.lua.create_table()?;
@@ -122,7 +134,7 @@ fn start(args: &Args<'_>) -> Reply {
     }
     let object = args.lua.create_table()?;
     object.raw_set("port", broker.port())?;
-    object.raw_set(HANDLE, args.lua.create_any_userdata(Handle(broker))?)?;
+    object.raw_set(HANDLE, args.lua.create_any_userdata(Handle(Some(broker)))?)?;
     object.set_metatable(Some(args.lua.named_registry_value(META)?))?;
     reply(args.lua, object)
 }

@@ -5,7 +5,10 @@
 //! `wait`, or a foreign loop that asked for `fileno()`.
 
 use std::collections::VecDeque;
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::process;
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -56,14 +59,16 @@ pub(crate) enum Waited {
 /// See the [module](self).
 #[derive(Debug)]
 pub(crate) struct EventQueue {
-    /// Readable while `Inner::signalled`.
-    fd: OwnedFd,
     inner: Mutex<Inner>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inner {
     entries: VecDeque<Entry>,
+    /// Readable while `signalled`.
+    fd: Arc<OwnedFd>,
+    /// The process that made it.
+    process: u32,
     /// How many of the entries are lines, and how many lines found no place.
     lines: usize,
     lost: usize,
@@ -76,9 +81,30 @@ struct Inner {
 
 impl EventQueue {
     /// An empty queue with its descriptor.
-    pub(crate) fn new() -> std::io::Result<EventQueue> {
-        let fd = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(EventQueue { fd, inner: Mutex::default() })
+    pub(crate) fn new() -> io::Result<EventQueue> {
+        let inner = Inner {
+            entries: VecDeque::new(),
+            fd: descriptor()?,
+            process: process::id(),
+            lines: 0,
+            lost: 0,
+            waiting: false,
+            exported: false,
+            signalled: false,
+        };
+        Ok(EventQueue { inner: Mutex::new(inner) })
+    }
+
+    /// To be called before something is made that will push. In a child of a fork that came before that (after it the
+    /// child is refused altogether) the descriptor is shared with the parent: the child gets one of its own.
+    pub(crate) fn own_descriptor(&self) -> io::Result<()> {
+        let mut inner = self.inner.lock();
+        if inner.process != process::id() {
+            inner.fd = descriptor()?;
+            inner.process = process::id();
+            (inner.exported, inner.signalled) = (false, false);
+        }
+        Ok(())
     }
 
     /// Appends an entry and wakes whoever waits.
@@ -93,7 +119,7 @@ impl EventQueue {
         }
         inner.entries.push_back(entry);
         if (inner.waiting || inner.exported) && !inner.signalled {
-            inner.signal(&self.fd);
+            inner.signal();
         }
     }
 
@@ -125,10 +151,10 @@ impl EventQueue {
         if !inner.exported {
             inner.exported = true;
             if (pending || !inner.entries.is_empty()) && !inner.signalled {
-                inner.signal(&self.fd);
+                inner.signal();
             }
         }
-        self.fd.as_raw_fd()
+        inner.fd.as_raw_fd()
     }
 
     /// Lua has done all that was pending: unless more came meanwhile, the descriptor is no longer readable. When an
@@ -136,7 +162,7 @@ impl EventQueue {
     pub(crate) fn settle(&self) {
         let mut inner = self.inner.lock();
         if inner.signalled && inner.entries.is_empty() {
-            inner.unsignal(&self.fd);
+            inner.unsignal();
         }
     }
 
@@ -144,13 +170,13 @@ impl EventQueue {
     pub(crate) fn unsettle(&self) {
         let mut inner = self.inner.lock();
         if inner.exported && !inner.signalled {
-            inner.signal(&self.fd);
+            inner.signal();
         }
     }
 
     /// Blocks until there are entries, at most for `timeout`.
     pub(crate) fn wait(&self, timeout: Duration) -> Waited {
-        {
+        let fd = {
             let mut inner = self.inner.lock();
             if !inner.entries.is_empty() || inner.lost > 0 {
                 return Waited::Ready;
@@ -159,15 +185,16 @@ impl EventQueue {
                 return Waited::TimedOut;
             }
             if inner.signalled {
-                inner.unsignal(&self.fd);
+                inner.unsignal();
             }
             inner.waiting = true;
-        }
+            inner.fd.clone()
+        };
         let timeout = Timespec {
             tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: timeout.subsec_nanos().into(),
         };
-        let mut fds = [PollFd::from_borrowed_fd(self.fd.as_fd(), PollFlags::IN)];
+        let mut fds = [PollFd::from_borrowed_fd((*fd).as_fd(), PollFlags::IN)];
         let outcome = rustix::event::poll(&mut fds, Some(&timeout));
         self.inner.lock().waiting = false;
         match outcome {
@@ -179,25 +206,29 @@ impl EventQueue {
 }
 
 impl Inner {
-    fn signal(&mut self, fd: &OwnedFd) {
+    fn signal(&mut self) {
         // cannot fail: the counter is 0 before
-        let written = rustix::io::write(fd, &1u64.to_ne_bytes());
+        let written = rustix::io::write(&*self.fd, &1u64.to_ne_bytes());
         debug_assert_eq!(written, Ok(8));
         self.signalled = true;
     }
 
-    fn unsignal(&mut self, fd: &OwnedFd) {
+    fn unsignal(&mut self) {
         let mut counter = [0; 8];
-        let read = rustix::io::read(fd, &mut counter);
+        let read = rustix::io::read(&*self.fd, &mut counter);
         debug_assert_eq!(read, Ok(8));
         self.signalled = false;
     }
 }
 
+fn descriptor() -> io::Result<Arc<OwnedFd>> {
+    Ok(Arc::new(rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?))
+}
+
 /// Tells a queue that the client of a key has events.
 #[derive(Debug)]
 pub(crate) struct ClientSink {
-    pub(crate) queue: std::sync::Arc<EventQueue>,
+    pub(crate) queue: Arc<EventQueue>,
     pub(crate) key: u32,
 }
 
@@ -211,9 +242,10 @@ impl Sink for ClientSink {
 mod tests {
     use super::*;
 
-    fn readable(fd: RawFd, queue: &EventQueue) -> bool {
-        assert_eq!(fd, queue.fd.as_raw_fd());
-        let mut fds = [PollFd::from_borrowed_fd(queue.fd.as_fd(), PollFlags::IN)];
+    fn readable(number: RawFd, queue: &EventQueue) -> bool {
+        let fd = queue.inner.lock().fd.clone();
+        assert_eq!(number, fd.as_raw_fd());
+        let mut fds = [PollFd::from_borrowed_fd((*fd).as_fd(), PollFlags::IN)];
         rustix::event::poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) == Ok(1)
     }
 

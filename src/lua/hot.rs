@@ -23,13 +23,12 @@ use std::{mem, ptr, slice, str};
 use mlua::ffi::*;
 use mlua::{AnyUserData, Function, IntoLuaMulti, Lua, Table, Value, Variadic};
 
-use super::State;
 use super::event_loop::{Call, Deadline, How, Outcome, STATE, Step, Turn, With};
 use super::peer::slot;
+use super::{INTERNAL_ERROR, State};
 use crate::client::Sending;
 use crate::codec::{Qos, topic, v4};
 use crate::session::{Refused, Token};
-use crate::sys;
 
 // The upvalues of our C closures.
 const SHELL: c_int = 1;
@@ -48,8 +47,8 @@ struct Shell {
     state: *const State,
 }
 
-/// Makes the userdata that is the first upvalue of all functions. It has to be made before them, and before it nothing
-/// of ours, so that it is finalized after all.
+/// Makes the userdata that is the first upvalue of all functions. It has to be made before all else, so that it is
+/// finalized last.
 pub(super) fn shell(lua: &Lua, state: Rc<State>) -> mlua::Result<AnyUserData> {
     let state = Rc::into_raw(state);
     // SAFETY: the closure runs protected and captures nothing that has a destructor.
@@ -71,7 +70,7 @@ unsafe extern "C-unwind" fn close_shell(L: *mut lua_State) -> c_int {
     let shell = lua_touserdata(L, 1).cast::<Shell>();
     let state = mem::replace(&mut (*shell).state, ptr::null());
     // In a forked child the state is left as it is: whatever it would lock may be locked for ever.
-    if !state.is_null() && !sys::forked() {
+    if !state.is_null() && !crate::sys::forked() {
         // SAFETY: the pointer is from `Rc::into_raw` and is given back once.
         let state = Rc::from_raw(state);
         // a panic must not leave a finalizer
@@ -171,7 +170,8 @@ unsafe fn guarded<R: Copy>(L: *mut lua_State, f: impl FnOnce() -> R) -> R {
         Ok(result) => result,
         Err(panic) => {
             drop(panic);
-            raise_text(L, c"internal error in mqtt: please report it (the panic's message is on stderr)")
+            push_bytes(L, INTERNAL_ERROR.as_bytes());
+            raise(L)
         }
     }
 }
@@ -183,7 +183,7 @@ unsafe fn state<'a>(L: *mut lua_State) -> &'a State {
     if (*shell).state.is_null() {
         raise_text(L, c"mqtt is closed: the interpreter is ending");
     }
-    if sys::forked() {
+    if crate::sys::forked() {
         raise_text(L, c"mqtt does not work in a forked child: its clients belong to the parent process");
     }
     &*(*shell).state

@@ -27,6 +27,7 @@ mod route;
 mod testing;
 
 use std::cell::{Cell, RefCell};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -98,6 +99,9 @@ const ANCHORS: &str = "nodemcu-mqtt.anchors";
 const CALLBACKS: &str = "nodemcu-mqtt.callbacks";
 /// Lua's own `pcall`, whatever a script makes of the global.
 const PCALL: &str = "nodemcu-mqtt.pcall";
+
+/// What a script gets to see of a panic.
+const INTERNAL_ERROR: &str = "internal error in mqtt: please report it (the panic's message is on stderr)";
 
 /// What all clients together get when the interpreter ends.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -205,7 +209,10 @@ impl Maker<'_> {
     ) -> mlua::Result<Function> {
         let state = self.state.clone();
         self.lua.create_function(move |lua, values: MultiValue| {
-            match f(&state, Args::new(lua, name, values)) {
+            let args = Args::new(lua, name, values);
+            // a panic is a bug of ours; mlua would make a userdata of it
+            let outcome = catch_unwind(AssertUnwindSafe(|| f(&state, args)));
+            match outcome.unwrap_or_else(|_| Err(Raise(INTERNAL_ERROR.to_owned()))) {
                 Ok(mut results) => {
                     results.push_front(Value::Boolean(true));
                     Ok(results)
@@ -295,8 +302,9 @@ impl State {
         }
     }
 
-    /// A key for an object. Never given twice: after two thousand million it is an error.
+    /// A key for a new object. Never given twice: after two thousand million it is an error.
     fn next_key(&self) -> Result<u32, Raise> {
+        self.queue.own_descriptor().map_err(|error| Raise(format!("no descriptor is left: {error}")))?;
         let key = self.last_key.get() + 1;
         if key >= i32::MAX as u32 {
             return Err(Raise("too many clients and timers were made".to_owned()));

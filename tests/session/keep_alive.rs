@@ -142,6 +142,30 @@ fn a_pingreq_that_goes_out_while_we_do_not_read_is_waited_for_later() {
 }
 
 #[test]
+fn only_one_pingreq_waits_for_a_socket_that_takes_nothing() {
+    let mut driver = alive(10);
+    driver.session.set_reading(driver.now, false);
+    driver.publish("stuck", 0, 0);
+    for _ in 0..10 {
+        driver.now += Duration::from_secs(10);
+        driver.session.handle_timeout(driver.now).expect("we do not read");
+    }
+    assert_eq!(driver.sent(), join([&publish(0x30, 0, "stuck"), &PINGREQ]));
+}
+
+#[test]
+fn a_pingreq_moves_up_when_messages_before_it_are_dropped() {
+    let mut driver = alive(10);
+    driver.publish(&"x".repeat(100), 0, 0);
+    driver.now += Duration::from_secs(10);
+    driver.session.handle_timeout(driver.now).expect("alive");
+    driver.session.drop_unsent_messages();
+    assert_eq!(driver.sent(), PINGREQ);
+    driver.feed(&PINGRESP);
+    assert_eq!(driver.pass(10.0).expect("alive").len(), 1);
+}
+
+#[test]
 fn a_timer_that_fires_late_sends_pingreq_at_once() {
     let mut driver = alive(10);
     driver.now += Duration::from_secs(25);
@@ -221,4 +245,17 @@ fn a_new_connection_starts_with_new_timers() {
     driver.connect(&Connect { keep_alive: 20, ..connect(true) }, &ACCEPTED);
     assert_eq!(driver.pass(19.0), Ok(vec![]), "the old PINGREQ is forgotten");
     assert_eq!(driver.pass(1.0).expect("alive").len(), 1);
+}
+
+#[test]
+fn a_new_connection_is_read_and_its_pingreq_is_not_stuck() {
+    let mut driver = alive(10);
+    driver.session.set_reading(driver.now, false);
+    driver.publish(&"x".repeat(100), 0, 0);
+    driver.now += Duration::from_secs(10);
+    driver.session.handle_timeout(driver.now).expect("alive");
+    driver.lose(); // with PINGREQ unsent
+    driver.connect(&Connect { keep_alive: 10, ..connect(true) }, &ACCEPTED);
+    assert_eq!(driver.pass(10.0).expect("alive").len(), 1);
+    assert_eq!(driver.pass(5.0), Err(DEAD));
 }

@@ -1,7 +1,7 @@
 //! From one connection to the next: what is sent again, how, and in which order.
 
-use mqtt::codec::{Connect, Version};
-use mqtt::session::{Config, Keep};
+use mqtt::codec::{Connect, Qos, Version};
+use mqtt::session::{Config, Keep, Token};
 
 use crate::support::*;
 
@@ -142,6 +142,17 @@ fn mqtt_4_6_0_4_pubrels_are_repeated_in_the_order_of_the_pubrecs() {
 }
 
 #[test]
+fn mqtt_4_6_0_4_a_repeated_pubrec_does_not_change_the_order() {
+    let mut driver = persistent();
+    driver.publish("x", 2, 1);
+    driver.publish("x", 2, 2);
+    driver.sent();
+    driver.feed(&join([&pubrec(1), &pubrec(2), &pubrec(1)]));
+    driver.sent();
+    assert_eq!(driver.reconnect(false, &RESUMED), join([&pubrel(1), &pubrel(2)]));
+}
+
+#[test]
 fn mqtt_4_3_3_1_after_pubrec_the_publish_is_never_sent_again() {
     let mut driver = persistent();
     driver.publish("x", 2, 1);
@@ -174,6 +185,46 @@ fn an_answer_to_what_has_not_been_sent_again_yet_counts() {
     driver.feed(&puback(3));
     assert_eq!(driver.happened(), [published(1, 1), KEPT, KEPT, published(2, 2), published(3, 3)]);
     assert_eq!((driver.session.pending(), driver.session.ids_in_use()), ((0, 0), 0));
+}
+
+#[test]
+fn answers_that_overtake_the_repetitions_are_counted_well() {
+    let mut driver = Driver::connected_with(window(3), &connect(false));
+    // So large that what is behind it waits until the socket has taken it.
+    driver.session.publish("t", &[b'x'; 2 << 20], Qos::AtLeastOnce, false, Token(1)).expect("room");
+    driver.sent();
+    driver.publish("b", 2, 2);
+    driver.publish("c", 1, 3);
+    driver.sent();
+    driver.lose();
+    driver.connect(&connect(false), &RESUMED);
+    assert_eq!(packets(driver.session.transmit()).len(), 1);
+    driver.feed(&join([&pubrec(2), &puback(3), &pubcomp(2), &puback(1)]));
+    assert_eq!(driver.happened(), [KEPT, published(3, 3), published(2, 2), published(1, 1)]);
+    assert_eq!((driver.session.pending(), driver.session.ids_in_use()), ((0, 0), 0));
+    driver.sent();
+    // The window is whole again.
+    for n in 4..=8 {
+        driver.publish("x", 1, n);
+    }
+    assert_eq!(packets(&driver.sent()).len(), 3);
+}
+
+#[test]
+fn an_answer_to_a_waiting_repetition_does_not_widen_the_window() {
+    let mut driver = Driver::connected_with(window(3), &connect(false));
+    driver.session.publish("t", &[b'x'; 2 << 20], Qos::AtLeastOnce, false, Token(1)).expect("room");
+    driver.sent();
+    driver.publish("b", 1, 2);
+    driver.publish("c", 1, 3);
+    driver.sent();
+    driver.lose();
+    driver.connect(&connect(false), &RESUMED);
+    driver.feed(&puback(3)); // waits behind the large one
+    for n in 4..=8 {
+        driver.publish("x", 1, n);
+    }
+    assert_eq!(packets(&driver.sent()).len(), 3);
 }
 
 #[test]

@@ -193,6 +193,20 @@ fn a_subscribe_that_was_cut_off_is_renewed_even_when_the_broker_kept_the_session
 }
 
 #[test]
+fn the_last_call_for_a_filter_counts_while_its_answer_is_to_come() {
+    // SUBACK for the first of two calls: granted, refused.
+    for code in [0x00, 0x80] {
+        let mut driver = renewing(false);
+        driver.session.subscribe(&[("a", qos(0))], Token(1)).expect("connected");
+        driver.session.subscribe(&[("a", qos(1))], Token(2)).expect("connected");
+        driver.sent();
+        driver.feed(&[0x90, 0x03, 0x00, 0x01, code]);
+        // SUBSCRIBE 3: topic a, QoS 1
+        assert_eq!(driver.reconnect(false, &RESUMED), [0x82, 0x06, 0x00, 0x03, 0x00, 0x01, b'a', 0x01]);
+    }
+}
+
+#[test]
 fn without_the_wish_nothing_is_renewed() {
     let mut driver = Driver::connected();
     driver.session.subscribe(&[("a", qos(1))], Token(1)).expect("connected");

@@ -1,6 +1,6 @@
 //! How bytes leave: partial writes, and a writer that takes the buffer away.
 
-use mqtt::session::{Config, Keep};
+use mqtt::session::{Config, Keep, Token};
 
 use crate::support::*;
 
@@ -83,6 +83,17 @@ fn a_buffer_that_was_taken_when_the_connection_broke_is_forgotten() {
     driver.session.handle_transmitted(driver.now, 3); // a report that comes too late
     driver.connect(&connect(false), &RESUMED);
     assert_eq!(driver.sent(), publish(0x3A, 1, "b"));
+}
+
+#[test]
+fn a_large_message_that_was_unsent_when_the_connection_broke_is_sent_on_the_next() {
+    let mut driver = Driver::connected_with(Config::default(), &connect(false));
+    for _ in 0..3 {
+        driver.session.publish("t", &[b'x'; 2 << 20], qos(1), false, Token::NONE).expect("room");
+    }
+    driver.take(1000);
+    let sent = driver.reconnect(false, &RESUMED);
+    assert_eq!(packets(&sent).iter().map(|(first, _)| *first).collect::<Vec<_>>(), [0x3A, 0x32, 0x32]);
 }
 
 #[test]

@@ -92,6 +92,17 @@ fn mqtt_4_8_0_2_without_room_for_our_answers_the_connection_ends() {
 }
 
 #[test]
+fn answers_that_were_lost_with_a_connection_do_not_count_on_the_next() {
+    let mut driver = Driver::connected_with(Config::default(), &connect(false));
+    let burst = publish(0x32, 7, "").repeat(100_000);
+    for _ in 0..20 {
+        driver.feed(&burst);
+        driver.happened();
+        driver.reconnect(false, &RESUMED);
+    }
+}
+
+#[test]
 fn a_broker_that_reads_slowly_is_not_left() {
     let mut driver = Driver::connected();
     let burst = publish(0x32, 7, "").repeat(10_000);

@@ -81,6 +81,31 @@ describe("client:connect takes", function()
   end)
 end)
 
+describe("a uri", function()
+  after_each(support.finish)
+
+  it("may hold a user name and a password, which replace the client's for this connect", function()
+    local peer = support.peer()
+    local client = support.client("id", 60, "user", "password")
+    client:connect("mqtt://us%40er:pa%00ss@127.0.0.1:" .. peer.port)
+    local expected = support.text("us@er") .. support.text("pa\0ss")
+    assert.are.equal(support.hex(expected), support.hex(peer:welcome():sub(-#expected)))
+    client:connect("127.0.0.1", peer.port)
+    expected = support.text("user") .. support.text("password")
+    assert.are.equal(support.hex(expected), support.hex(peer:welcome():sub(-#expected)))
+  end)
+
+  it("has an IPv6 address in brackets, a host has none", function()
+    local port = support.closed_port()
+    for host, separate in pairs { ["mqtt://[::1]:" .. port] = false, ["::1"] = port } do
+      local reason
+      support.client("id"):connect(host, separate or nil, function() end, function(_, r) reason = r end)
+      kit.eventually(function() return reason end)
+      assert.are.equal(mqtt.CONN_FAIL_SERVER_NOT_FOUND, reason)
+    end
+  end)
+end)
+
 describe("client:connect finds nok", function()
   local port, log, client
 

@@ -250,3 +250,29 @@ describe("waiting", function()
     assert(os.clock() - before < 0.1)
   end)
 end)
+
+describe("no call holds the Lua thread up:", function()
+  after_each(support.finish)
+
+  local LONGEST = 0.05
+
+  it("connect to a name that has to be looked up, or to a host that does not answer", function()
+    local client = support.client { clientid = "id", connect_timeout = 0.1 }
+    for _, host in ipairs { "no.such.host.invalid", "192.0.2.1" } do
+      local took = timed(function() client:connect(host) end)
+      assert(took < LONGEST, took)
+    end
+  end)
+
+  it("publish and close while the broker does not read", function()
+    local client, peer = support.pair()
+    local payload = ("x"):rep(1000000)
+    for _ = 1, 20 do
+      local took = timed(function() client:publish("t", payload) end)
+      assert(took < LONGEST, took)
+    end
+    local took = timed(function() client:close() end)
+    assert(took < LONGEST, took)
+    peer:drop()
+  end)
+end)

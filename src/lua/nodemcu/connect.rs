@@ -85,8 +85,10 @@ pub(super) fn parse(args: &Args<'_>, map: &Routes) -> Result<Request, Raise> {
         );
     }
     if encrypted {
-        let asked = security.as_ref().unwrap_or(&host);
-        return Err(asked.reject("0 expected: TLS is not built in yet, it arrives with a later release"));
+        let (asked, expected) = security.as_ref().map_or((&host, "mqtt://"), |it| (it, "0"));
+        return Err(asked.reject(format_args!(
+            "{expected} expected: TLS is not built in yet, it arrives with a later release"
+        )));
     }
     Ok(Request { server, reconnect, credentials, ok, nok })
 }
