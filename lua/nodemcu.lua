@@ -26,19 +26,27 @@ if not device.power then
   end
 end
 
+-- What stands behind the globals.
+local rom = {}
+
 local function install()
-  _G.mqtt = mqtt
-  _G.tmr = device.seal("tmr", require("mqtt.tmr"))
-  _G.sim = world.sim
-  for _, name in ipairs(MODULES) do
-    _G[name] = require("nodemcu." .. name)
-    nodemcu[name] = _G[name]
-  end
-  _G.cjson = _G.sjson
+  nodemcu.mqtt = mqtt
+  nodemcu.tmr = device.seal("tmr", require("mqtt.tmr"))
+  nodemcu.sim = world.sim
+  for _, name in ipairs(MODULES) do nodemcu[name] = require("nodemcu." .. name) end
+  nodemcu.cjson = nodemcu.sjson
+
   for name, module in pairs(require("nodemcu.absent")) do
     -- a global that somebody else has put there is not ours to hide
-    if rawget(_G, name) == nil then _G[name] = module end
+    if rawget(_G, name) == nil then rom[name] = module end
   end
+  for name, module in pairs(nodemcu) do
+    if type(module) == "table" then rom[name] = module end
+  end
+  for name, module in pairs(rom) do _G[name] = module end
+  -- On a device the modules stand behind the globals: a script that sets one to nil, to save memory, can use it again.
+  if getmetatable(_G) == nil then setmetatable(_G, { __index = rom }) end
+
   _G.print = require("nodemcu.node_console").print
   language.install()
 end
@@ -62,7 +70,10 @@ function nodemcu.configure(settings)
     device.root = settings.root
   end
   if settings.chipid then device.chipid = device.check.integer(1, "configure", settings.chipid, 0, 2 ^ 32 - 1) end
-  if settings.profile then _G.mqtt = require("nodemcu.profile").strict(mqtt, settings.profile) end
+  if settings.profile then
+    rom.mqtt = require("nodemcu.profile").strict(mqtt, settings.profile)
+    _G.mqtt = rom.mqtt
+  end
   return nodemcu
 end
 

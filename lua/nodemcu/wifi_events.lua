@@ -36,7 +36,8 @@ local connection, is_due, running
 
 world.at_reset(function()
   registered, by_state, by_name = {}, {}, {}
-  connection, is_due, running = 1, false, false
+  -- scripts for firmware that could do without it start no monitor
+  connection, is_due, running = 1, false, true
 end)
 
 -- Runs the callbacks that have not heard of the connection, those of the link before those of the address.

@@ -83,6 +83,15 @@ describe("require(\"nodemcu\")", function()
     assert.are.equal(sjson, cjson)
   end)
 
+  it("keeps them behind the globals: what a script sets to nil is there again", function()
+    local module = dht
+    rawset(_G, "dht", nil)
+    assert.are.equal(module, dht)
+    rawset(_G, "dht", "own")
+    assert.are.equal("own", _G.dht)
+    rawset(_G, "dht", module)
+  end)
+
   it("returns the modules", function()
     local device = require("nodemcu")
     assert.are.equal(gpio, device.gpio)
