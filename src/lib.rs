@@ -8,6 +8,7 @@ compile_error!("`runner` is a program, `module` a library: build the module with
 pub mod broker;
 pub mod client;
 pub mod codec;
+pub mod guide;
 pub mod lua;
 pub mod net;
 pub mod session;

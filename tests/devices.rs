@@ -280,3 +280,16 @@ fn an_update_is_checked_put_in_place_and_started() {
     assert_eq!(fs::read_to_string(root.join("app.lua")).unwrap(), app);
     assert_eq!(broker.accepted(), 2);
 }
+
+#[test]
+fn the_scripts_in_the_guide_run() {
+    let guide = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/guide/device.md")).unwrap();
+    let scripts: Vec<&str> =
+        guide.split("```lua\n").skip(1).map(|rest| rest.split("```").next().expect("split")).collect();
+    assert_eq!(scripts.len(), 4);
+    for script in scripts {
+        let it = device::run(&[], script);
+        assert_eq!(it.status, Some(0), "{script}\n{it:?}");
+        assert!(!it.out.is_empty() && it.err.is_empty(), "{script}\n{it:?}");
+    }
+}
