@@ -12,7 +12,7 @@ local nodemcu = {}
 -- What is installed as a global of the same name.
 local MODULES = {
   "adc", "bit", "dht", "enduser_setup", "file", "gpio", "i2c", "net", "node", "pwm", "rtcmem", "rtctime", "sjson",
-  "sntp", "uart", "wifi",
+  "sntp", "tls", "uart", "wifi",
 }
 
 local mqtt = require("nodemcu.mqtt")

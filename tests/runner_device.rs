@@ -106,6 +106,14 @@ fn root_is_where_files_are() {
     );
     assert_eq!(it.out, "nil\tfalse\ttrue\nmade\nmade\ntrue\tmade\n", "{it:?}");
     assert!(root.join("made.lua").exists());
+    let it = run(
+        &["--root", root.to_str().unwrap()],
+        "print(pcall(require('mqtt.file').root, '/'))
+         print(pcall(require('nodemcu').configure, { root = '/' }))
+         print(file.exists('etc/passwd'))",
+    );
+    let refusal = "false\tthe root is what --root says\n";
+    assert_eq!(it.out, format!("{refusal}{refusal}false\n"), "{it:?}");
     let it = run(&["--root", "/no/such/folder"], "print('never')");
     assert_eq!((it.status, it.out.as_str()), (Some(1), ""));
     assert!(it.err.contains("/no/such/folder"), "{it:?}");
@@ -169,6 +177,10 @@ fn profile_makes_mqtt_strict_and_warns_with_file_and_line() {
     assert!(it.err.starts_with("mqtt-lua: stdin:3: not connected\n"), "{it:?}");
     let it = run(&[], &source("print(c:publish('t', 'x'))"));
     assert_eq!(it.out, "false\tnot connected\n", "{it:?}");
+    assert_eq!(
+        run(&["--profile", "esp32"], "print(require('mqtt') == mqtt, mqtt.CONN_FAIL_DNS)").out,
+        "true\tnil\n"
+    );
     assert_eq!(run(&["--profile", "esp1"], "").status, Some(2));
 }
 

@@ -67,6 +67,9 @@ end
 local ok, problem = pcall(nodemcu.configure, { root = told.root, profile = told.profile })
 if not ok then return problem end
 require("nodemcu.language").extend_path()
+-- What the runner was told is not the script's to change.
+require("mqtt.file").root = function() error("the root is what --root says", 0) end
+package.loaded.mqtt = _G.mqtt
 
 local environment, chunk
 if told.environment then
