@@ -49,7 +49,7 @@ impl Session {
     }
 
     /// Gives up every message that is not done, and what is known of the broker's.
-    fn forget(&mut self) {
+    pub fn forget(&mut self) {
         while let Some(index) = self.outbox.first() {
             self.give_up(index);
         }
