@@ -294,7 +294,7 @@ impl Ssl {
             );
         }
         let hex = self.psk_key.as_bytes();
-        if hex.len() % 2 != 0 || !hex.iter().all(u8::is_ascii_hexdigit) {
+        if !hex.len().is_multiple_of(2) || !hex.iter().all(u8::is_ascii_hexdigit) {
             return wrong("ssl_psk_key", "pairs of hexadecimal digits expected, got something else");
         }
         Ok(())
