@@ -154,7 +154,7 @@ pub(super) fn drop_message(events: &mut Events, stats: &mut Stats, token: Token)
 }
 
 /// Only a caller that waits has to hear that it waits in vain.
-fn push_dropped(events: &mut Events, token: Token) {
+pub(super) fn push_dropped(events: &mut Events, token: Token) {
     if token.is_some() {
         events.push(Event::Dropped { token });
     }

@@ -137,7 +137,7 @@ impl Section {
             },
             max_qos: max_qos.map_or(Qos::ExactlyOnce, |level| Qos::new(level as u8).expect("in range")),
             max_qos_given: max_qos.is_some(),
-            max_queue_length: fields.integer("max_queue_length", 0..=65535)?.unwrap_or(5) as usize,
+            max_queue_length: fields.integer("max_queue_length", 0..=65_000)?.unwrap_or(5) as usize,
             recv_mbuf_limit: fields
                 .integer("recv_mbuf_limit", 1..=MAX_PACKET as u64)?
                 .map_or(MAX_PACKET, |limit| limit as usize),
@@ -487,7 +487,7 @@ mod tests {
             ("keep_alive", json!(1.5), "integer 0..65535 expected, got 1.5"),
             ("max_qos", json!(3), "integer 0..2 expected, got 3"),
             ("reconnect_timeout_min", json!(0), "number 0.01..86400 expected, got 0"),
-            ("max_queue_length", json!(65536), "integer 0..65535 expected, got 65536"),
+            ("max_queue_length", json!(65001), "integer 0..65000 expected, got 65001"),
             ("recv_mbuf_limit", json!(0), "integer 1..268435460 expected, got 0"),
             (
                 "will_topic",
