@@ -3,11 +3,16 @@
 //!
 //! `MQTT_LUA` names another runner than the one that was built with the tests.
 
+#[path = "support/front_process.rs"]
+mod front_process;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+
+use front_process::Front;
 
 /// A script of `lua_examples` and its output.
 const EXAMPLES: [(&str, &str); 11] = [
@@ -106,8 +111,26 @@ const EXAMPLES: [(&str, &str); 11] = [
     ),
 ];
 
-/// Files that examples load; a configuration is one of the script of its name.
-const PARTS: [&str; 2] = ["mqtt/mqtt_helpers.lua", "mgos/button.json"];
+/// Files that examples load or that configure the script of their name; and one that needs pre-shared keys, which tests/run tries with a build that has them.
+const OTHERS: [&str; 3] = ["mqtt/mqtt_helpers.lua", "mgos/button.json", "mqtt/psk.lua"];
+
+/// Scripts that need a broker with TLS or WebSocket, their arguments (`$name` is the port of that way in, `@name` a file)
+/// and their output.
+const TRANSPORTS: [(&str, &str, &str); 5] = [
+    (
+        "mqtt/tls.lua",
+        "localhost $mqtts @ca.pem",
+        "connected, the broker is who it should be\nreceived: nobody else can read this\n",
+    ),
+    ("mqtt/tls.lua", "localhost $mutual @ca.pem", "no connection, reason -6: client certificate required\n"),
+    (
+        "mqtt/mutual_tls.lua",
+        "127.0.0.1 $mutual @ca.pem @client.pem @client.key",
+        "connected with a certificate\nstate stored\n",
+    ),
+    ("mqtt/websocket.lua", "ws://localhost:$ws/mqtt", "connected\nreceived: through the web\n"),
+    ("mqtt/websocket.lua", "wss://localhost:$wss @ca.pem", "connected\nreceived: through the web\n"),
+];
 
 fn runner() -> Command {
     let path = std::env::var("MQTT_LUA").unwrap_or_else(|_| env!("CARGO_BIN_EXE_mqtt-lua").into());
@@ -121,7 +144,7 @@ fn every_example_prints_what_it_is_meant_to() {
     for (script, expected) in EXAMPLES {
         let config = script.replace(".lua", ".json");
         let mut command = runner();
-        if PARTS.contains(&&*config) {
+        if OTHERS.contains(&&*config) {
             command.args(["--config", &format!("lua_examples/{config}")]);
         }
         let output = command.arg(format!("lua_examples/{script}")).output().unwrap();
@@ -132,9 +155,38 @@ fn every_example_prints_what_it_is_meant_to() {
 }
 
 #[test]
+fn every_example_of_a_transport_prints_what_it_is_meant_to() {
+    let front = Front::start("examples");
+    for (script, arguments, expected) in TRANSPORTS {
+        let fill = |argument: &str| {
+            if let Some((address, name)) = argument.split_once('$') {
+                let (name, path) =
+                    name.split_once('/').map_or((name, String::new()), |(n, p)| (n, format!("/{p}")));
+                return format!("{address}{}{path}", front.port(name));
+            }
+            argument.strip_prefix('@').map_or(argument.to_owned(), |name| front.file(name))
+        };
+        let output = runner()
+            .arg(format!("lua_examples/{script}"))
+            .args(arguments.split(' ').map(fill))
+            .output()
+            .unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "{script} {arguments}: {errors}");
+        assert_eq!(output.status.code(), Some(0), "{script} {arguments}: {errors}");
+    }
+}
+
+#[test]
 fn every_example_is_in_the_list() {
-    let listed: BTreeSet<_> =
-        EXAMPLES.iter().map(|(script, _)| *script).chain(PARTS).map(str::to_owned).collect();
+    let with_transport = TRANSPORTS.iter().map(|(script, ..)| *script);
+    let listed: BTreeSet<_> = EXAMPLES
+        .iter()
+        .map(|(script, _)| *script)
+        .chain(with_transport)
+        .chain(OTHERS)
+        .map(str::to_owned)
+        .collect();
     let root = format!("{}/lua_examples", env!("CARGO_MANIFEST_DIR"));
     let mut found = BTreeSet::new();
     for folder in fs::read_dir(&root).unwrap() {

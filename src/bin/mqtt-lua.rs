@@ -23,7 +23,11 @@ struct Cli {
     #[arg(long, value_name = "PORT", require_equals = true, num_args = 0..=1)]
     broker: Option<Option<u16>>,
 
-    /// Lead connects to FROM (host, host:port or *) to TO (host:port or mqtt://host:port). The first that fits counts.
+    /// Lead connects to FROM (host, host:port or *) to TO (host:port, mqtt://host:port or mqtts://host:port). The first that
+    /// fits counts.
+    ///
+    /// host:port leaves TLS and WebSocket to the script, and the certificate has to be that of FROM; mqtt:// takes them
+    /// off, mqtts:// puts TLS on.
     #[arg(long, value_name = "FROM=TO")]
     map: Vec<Route>,
 

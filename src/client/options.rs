@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use super::clock::Clock;
 use crate::codec::{self, Qos, Version};
+use crate::net::Transport;
 use crate::session::{Keep, Limits};
 
 /// What a client is made with, beside its session's [`Config`](crate::session::Config).
@@ -57,6 +58,8 @@ impl Options {
 pub struct Profile {
     /// Where.
     pub server: Server,
+    /// What lies between TCP and MQTT there.
+    pub transport: Transport,
     /// As whom.
     pub connect: ConnectOptions,
     /// The waits between attempts here, where they are not those of [`Options::reconnect`].
@@ -71,9 +74,17 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// A server and how to introduce oneself; nothing special about it.
+    /// A server and how to introduce oneself, over plain TCP; nothing special about it.
     pub fn new(server: Server, connect: ConnectOptions) -> Profile {
-        Profile { server, connect, reconnect: None, limits: None, broker: 0, not_before: None }
+        Profile {
+            server,
+            transport: Transport::default(),
+            connect,
+            reconnect: None,
+            limits: None,
+            broker: 0,
+            not_before: None,
+        }
     }
 }
 

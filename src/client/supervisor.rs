@@ -23,7 +23,7 @@ use super::options::{ConnectOptions, Credentials, Options, Profile};
 use super::reconnect::Backoff;
 use super::shared::{Inner, Shared};
 use super::{Clock, State};
-use crate::net;
+use crate::net::{self, HandshakeError};
 use crate::session::{self, Event, Keep};
 
 /// The task of one `connect`. `previous` is that of the one before, which may still say goodbye.
@@ -212,14 +212,18 @@ impl Supervisor<'_> {
             .await
             .ok_or_else(|| ConnectError::ResolveTimeout(server.clone()))?
             .map_err(|error| ConnectError::Resolve(server.clone(), error))?;
-        before(self.clock(), deadline, net::connect(&addresses))
+        let tcp = before(self.clock(), deadline, net::connect(&addresses))
             .await
             .ok_or_else(|| ConnectError::DialTimeout(server.clone()))?
             .map_err(|error| match error.kind() {
                 // not a refusal: the connection was up for a moment
                 io::ErrorKind::ConnectionReset => ConnectError::Closed(Some(error)),
                 _ => ConnectError::Unreachable(server.clone(), error),
-            })
+            })?;
+        before(self.clock(), deadline, profile.transport.open(tcp, &server.host, server.port))
+            .await
+            .ok_or_else(|| ConnectError::HandshakeTimeout(server.clone()))?
+            .map_err(ConnectError::Handshake)
     }
 
     /// Encodes CONNECT; false if the attempt has been replaced.
@@ -326,7 +330,11 @@ fn why_refused(end: End, unsent: bool) -> ConnectError {
         End::Session(session::Error::TimedOut(_)) => ConnectError::NoConnack,
         End::Session(error) => ConnectError::Violation(error),
         End::Write(error) if unsent && !is_hangup(&error) => ConnectError::Send(error),
-        End::Write(error) | End::Read(error) => ConnectError::Closed(Some(error)),
+        End::Write(error) | End::Read(error) => match HandshakeError::of(&error) {
+            // a server may tell only now that it refuses the handshake
+            Some(why) => ConnectError::Handshake(why.clone()),
+            None => ConnectError::Closed(Some(error)),
+        },
         End::Eof | End::Replaced => ConnectError::Closed(None),
     }
 }
@@ -379,6 +387,17 @@ mod tests {
         let failing = || End::Write(io::ErrorKind::OutOfMemory.into());
         assert_eq!(why_refused(failing(), true).reason(), -1);
         assert_eq!(why_refused(failing(), false).reason(), -4);
+    }
+
+    #[test]
+    fn a_handshake_may_be_refused_when_connect_is_out() {
+        for end in [End::Read, End::Write] {
+            for unsent in [false, true] {
+                let error = HandshakeError::new("client certificate required").into();
+                let why = why_refused(end(error), unsent);
+                assert_eq!((why.reason(), why.to_string().as_str()), (-6, "client certificate required"));
+            }
+        }
     }
 
     #[test]

@@ -247,7 +247,6 @@ pub(super) enum Security<'a> {
         identity: &'a str,
         /// Hexadecimal digits.
         key: &'a str,
-        cipher_suites: Vec<String>,
     },
 }
 
@@ -259,8 +258,7 @@ impl Ssl {
     pub(super) fn security(&self) -> Security<'_> {
         let cipher_suites = || self.cipher_suites.split(':').filter(|it| !it.is_empty()).map(iana).collect();
         if !self.psk_identity.is_empty() {
-            let (identity, key) = (&*self.psk_identity, &*self.psk_key);
-            Security::SharedKey { identity, key, cipher_suites: cipher_suites() }
+            Security::SharedKey { identity: &self.psk_identity, key: &self.psk_key }
         } else if !self.ca_cert.is_empty() {
             let client = (!self.cert.is_empty()).then_some((&*self.cert, &*self.key));
             Security::Certificates { ca_cert: &self.ca_cert, client, cipher_suites: cipher_suites() }

@@ -207,7 +207,7 @@ fn connect(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
         username,
         password,
     };
-    let profile = Profile::new(request.server, connect);
+    let profile = Profile { transport: request.transport, ..Profile::new(request.server, connect) };
     let options = Options {
         reconnect: request.reconnect,
         connect_timeout: settings.connect_timeout,

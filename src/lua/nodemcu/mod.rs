@@ -7,6 +7,7 @@
 //! | `connect` | the argument shapes of `client:connect` |
 //! | `device` | from a client's events to its callbacks |
 //! | `reason` | the numbers of `connfail` |
+//! | `secure` | the table of `client:connect` about TLS, pre-shared keys and WebSocket |
 //! | `tmr` | timers |
 
 mod client;
@@ -14,4 +15,5 @@ mod connect;
 mod device;
 pub(crate) mod mqtt;
 mod reason;
+mod secure;
 pub(crate) mod tmr;
