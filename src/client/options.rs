@@ -8,7 +8,6 @@ use std::time::{Duration, SystemTime};
 use super::clock::Clock;
 use crate::codec::{self, Qos, Version};
 use crate::net::Transport;
-
 use crate::session::{Keep, Limits};
 
 /// What a client is made with, beside its session's [`Config`](crate::session::Config).
@@ -75,7 +74,7 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// A server and how to introduce oneself; nothing special about it.
+    /// A server and how to introduce oneself, over plain TCP; nothing special about it.
     pub fn new(server: Server, connect: ConnectOptions) -> Profile {
         Profile {
             server,

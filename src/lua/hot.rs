@@ -539,7 +539,9 @@ unsafe fn push_arguments(L: *mut lua_State, state: &State, frame: &Frame, with: 
                 lua_pushinteger(L, qos.into());
                 lua_pushboolean(L, retain.into());
                 lua_pushboolean(L, dup.into());
-                id.map(|id| lua_pushinteger(L, id.into()));
+                if let Some(id) = id {
+                    lua_pushinteger(L, id.into());
+                }
             }
         }
         With::Id(None) => lua_pushnil(L),
@@ -585,8 +587,7 @@ unsafe fn push_data(L: *mut lua_State, bytes: &[u8]) {
     }
 }
 
-/// Pushes a topic. Most messages have the topic of the one before: its string is kept, which is cheaper than to look up
-/// an equal one.
+/// Pushes a topic. Most are that of the message before: its string is kept, as to look up an equal one costs more.
 #[inline]
 unsafe fn push_topic(L: *mut lua_State, frame: &Frame, topic: &[u8]) {
     if lua_type(L, frame.topic()) == LUA_TSTRING && bytes(L, frame.topic()) == topic {

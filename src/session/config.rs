@@ -51,7 +51,7 @@ pub enum Resubscribe {
     Never,
     /// Those whose session the broker did not keep. What it refused once is not asked for again.
     NewSession,
-    /// All. Then calls are also accepted without a connection, for the next; nobody hears of those.
+    /// All. Then calls are also accepted without a connection, for the next; nobody hears how those end.
     Always,
 }
 

@@ -75,6 +75,9 @@ const SETTLED: Duration = Duration::from_secs(5);
 /// own messages and one per id of ours, 4 bytes each.
 const MAX_UNSENT_REPLIES: usize = 1 << 20;
 
+/// Messages that have their ids before they are sent leave this many to what cannot wait for one: 535 of 65,535.
+const MAX_NAMED: usize = 65_000;
+
 /// In the id pool: this id belongs to a SUBSCRIBE or UNSUBSCRIBE, not to an entry of the outbox.
 const REQUEST: u32 = IdMap::MAX - 1;
 
@@ -205,7 +208,7 @@ impl Session {
         retain: bool,
         token: Token,
     ) -> Result<PacketId, Refused> {
-        let id = self.next_id().ok_or(Refused::QueueFull)?;
+        let id = self.next_id().filter(|_| self.ids.len() < MAX_NAMED).ok_or(Refused::QueueFull)?;
         self.accept(topic, payload, qos, retain, token, Some(id)).map(|()| id)
     }
 
@@ -272,6 +275,7 @@ impl Session {
         debug_assert!(!filters.is_empty(), "[MQTT-3.8.3-3]");
         if self.state != State::Connected && self.subscriptions.always() {
             self.subscriptions.want(filters, None);
+            resume::push_dropped(&mut self.events, token);
             return Ok(());
         }
         let id = self.request()?;
@@ -285,6 +289,7 @@ impl Session {
         debug_assert!(!filters.is_empty(), "[MQTT-3.10.3-2]");
         if self.state != State::Connected && self.subscriptions.always() {
             self.subscriptions.unwant(filters);
+            resume::push_dropped(&mut self.events, token);
             return Ok(());
         }
         let id = self.request()?;

@@ -121,7 +121,7 @@ impl Session {
     /// Subscribes to what is wanted and the broker does not have, where that is the session's task; ends what it has and
     /// is not wanted.
     fn renew_subscriptions(&mut self, present: bool, moved: bool) {
-        for filters in self.subscriptions.to_end(present).chunks(RENEW_AT_ONCE) {
+        for filters in self.subscriptions.unwanted(present).chunks(RENEW_AT_ONCE) {
             let Some(id) = self.ids.allocate(REQUEST) else { return };
             let filters: Vec<&str> = filters.iter().map(|filter| &**filter).collect();
             self.send_unsubscribe(id, &filters);
@@ -154,7 +154,7 @@ pub(super) fn drop_message(events: &mut Events, stats: &mut Stats, token: Token)
 }
 
 /// Only a caller that waits has to hear that it waits in vain.
-fn push_dropped(events: &mut Events, token: Token) {
+pub(super) fn push_dropped(events: &mut Events, token: Token) {
     if token.is_some() {
         events.push(Event::Dropped { token });
     }

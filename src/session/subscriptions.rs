@@ -128,7 +128,7 @@ impl Subscriptions {
     }
 
     /// What a new connection has to unsubscribe from: what the broker has kept though it is no longer wanted.
-    pub(super) fn to_end(&mut self, kept: bool) -> Vec<Box<str>> {
+    pub(super) fn unwanted(&mut self, kept: bool) -> Vec<Box<str>> {
         if !kept {
             self.unwanted.clear();
         }

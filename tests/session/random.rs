@@ -45,9 +45,10 @@ impl Run {
             inflight: 1 + random.below(6) as u16,
             ..Limits::default()
         };
-        let resubscribe = [Resubscribe::Never, Resubscribe::NewSession][random.below(2)];
-        let config = Config { limits, resubscribe, ..Config::default() };
+        let resubscribe = [Resubscribe::Never, Resubscribe::NewSession, Resubscribe::Always][random.below(3)];
+        let config = Config { limits, resubscribe, keep_messages: random.one_in(2) };
         let mut world = World::new(config, mode == Mode::Clean);
+        world.named = random.one_in(2);
         world.connect.keep_alive = [0, 5][random.below(2)];
         if mode == Mode::Kept {
             // So that the broker has a session from the start.

@@ -13,8 +13,8 @@ pub(super) fn strip(text: &str) -> Result<String, usize> {
         rest = &rest[at..];
         let (keep, len) = if rest.starts_with("//") {
             (false, rest.find('\n').unwrap_or(rest.len()))
-        } else if rest.starts_with("/*") {
-            let end = rest[2..].find("*/").ok_or_else(|| 1 + out.matches('\n').count())?;
+        } else if let Some(block) = rest.strip_prefix("/*") {
+            let end = block.find("*/").ok_or_else(|| 1 + out.matches('\n').count())?;
             (false, 2 + end + 2)
         } else if rest.starts_with('"') {
             (true, string_length(rest))

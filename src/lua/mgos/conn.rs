@@ -151,8 +151,8 @@ pub(super) fn conn_create(state: &Rc<State>, args: Args<'_>) -> Reply {
     if numbered.raw_get::<Value>(id)? != Value::Nil {
         return Err(number.reject(format_args!("an id without a connection expected, got {id}")));
     }
-    let main = section(&args.at(2), "mqtt")?;
-    let backup = args.at(3).given().map(|given| section(&given, "mqtt1")).transpose()?;
+    let main = section(state, &args.at(2), "mqtt")?;
+    let backup = args.at(3).given().map(|given| section(state, &given, "mqtt1")).transpose()?;
     let target = create(state, args.lua)?;
     numbered.raw_set(id, &target.object)?;
     let config = Config {
@@ -215,20 +215,21 @@ fn bind(lua: &Lua, how: &str, handler: Function, ud: Value) -> mlua::Result<mlua
 // Configuration.
 
 /// A table as one section.
-fn section(arg: &Arg<'_>, name: &str) -> Result<Section, Raise> {
+fn section(state: &State, arg: &Arg<'_>, name: &str) -> Result<Section, Raise> {
     if !arg.value.is_table() {
         return Err(arg.fail("table"));
     }
     let json = value::to_json(&arg.value).map_err(|error| arg.reject(error))?;
     let section = Section::parse(name, json).map_err(|problem| arg.reject(problem))?;
-    plan::check(name, &section).map_err(|problem| arg.reject(problem))?;
+    plan::check(name, &section, &state.options.map).map_err(|problem| arg.reject(problem))?;
     Ok(section)
 }
 
-/// That everything that a configuration asks for is built in.
-pub(super) fn check(config: &Config) -> Result<(), Problem> {
-    plan::check("mqtt", &config.main)?;
-    plan::check("mqtt1", &config.backup)
+/// That what a configuration asks for can be tried.
+pub(super) fn check(state: &State, config: Config) -> Result<Config, Problem> {
+    plan::check("mqtt", &config.main, &state.options.map)?;
+    plan::check("mqtt1", &config.backup, &state.options.map)?;
+    Ok(config)
 }
 
 /// Puts a checked configuration in force.
@@ -254,7 +255,7 @@ pub(super) fn apply(
 }
 
 fn set_config(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
-    let main = section(&args.at(1), "mqtt")?;
+    let main = section(state, &args.at(1), "mqtt")?;
     let old = target.connection()?.config.take();
     let config = Config {
         main,
@@ -278,7 +279,7 @@ fn start(state: &Rc<State>, target: &Target, lua: &Lua) -> Result<(), Raise> {
         let backup = (connection.has_backup.get() && config.backup.is_usable()).then_some(&config.backup);
         let sections = std::iter::once(&config.main).chain(backup);
         let mut brokers = connection.brokers.borrow_mut();
-        plan::options(sections, &connection.device_id(), &state.options.map, &mut brokers)
+        plan::options(sections, &connection.device_id(), &state.options.map, &mut brokers).map_err(Raise)?
     };
     forget_attempts(state, target)?;
     if state.peers.activate(peer) {

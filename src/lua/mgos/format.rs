@@ -292,40 +292,40 @@ mod tests {
     }
     use Given::*;
 
-    struct List(std::vec::IntoIter<Given>);
+    struct List<'a>(std::slice::Iter<'a, Given>);
 
-    impl Values for List {
+    impl Values for List<'_> {
         type Error = String;
         fn wrong(&self, text: String) -> String {
             text
         }
         fn integer(&mut self) -> Result<i64, String> {
             match self.0.next() {
-                Some(Integer(value)) => Ok(value),
+                Some(Integer(value)) => Ok(*value),
                 other => Err(format!("integer expected, got {other:?}")),
             }
         }
         fn number(&mut self) -> Result<f64, String> {
             match self.0.next() {
-                Some(Number(value)) => Ok(value),
+                Some(Number(value)) => Ok(*value),
                 other => Err(format!("number expected, got {other:?}")),
             }
         }
         fn boolean(&mut self) -> Result<bool, String> {
             match self.0.next() {
-                Some(Boolean(value)) => Ok(value),
+                Some(Boolean(value)) => Ok(*value),
                 other => Err(format!("boolean expected, got {other:?}")),
             }
         }
         fn text(&mut self) -> Result<String, String> {
             match self.0.next() {
-                Some(Text(value)) => Ok(value.to_owned()),
+                Some(Text(value)) => Ok((*value).to_owned()),
                 other => Err(format!("string expected, got {other:?}")),
             }
         }
         fn text_or_nil(&mut self) -> Result<Option<String>, String> {
             match self.0.next() {
-                Some(Text(value)) => Ok(Some(value.to_owned())),
+                Some(Text(value)) => Ok(Some((*value).to_owned())),
                 Some(Nil) => Ok(None),
                 other => Err(format!("string or nil expected, got {other:?}")),
             }
@@ -338,14 +338,14 @@ mod tests {
         }
         fn result(&mut self) -> Result<Value, String> {
             match self.0.next() {
-                Some(Returned(value)) => Ok(value),
+                Some(Returned(value)) => Ok(value.clone()),
                 other => Err(format!("function expected, got {other:?}")),
             }
         }
     }
 
     fn filled(format: &str, values: &[Given]) -> Result<String, String> {
-        super::format(format, &mut List(values.to_vec().into_iter()))
+        super::format(format, &mut List(values.iter()))
     }
 
     fn assert_filled(format: &str, values: &[Given], expected: &str) {
@@ -385,7 +385,7 @@ mod tests {
             ("%f", 21.5, "21.500000"),
             ("%.2f", 2.675, "2.67"),
             ("%.0f", 0.5, "0"),
-            ("%08.2f", -3.14159, "-0003.14"),
+            ("%08.2f", -3.125, "-0003.12"),
             ("%g", 0.0001, "0.0001"),
             ("%g", 0.00001, "1e-05"),
             ("%g", 100_000.0, "100000"),

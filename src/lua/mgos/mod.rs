@@ -76,7 +76,7 @@ fn configure(state: &Rc<State>, args: Args<'_>) -> Reply {
         return Err(arg.fail("table"));
     }
     let json = value::to_json(&arg.value).map_err(|error| arg.reject(error))?;
-    let config = Config::parse(json).and_then(|config| conn::check(&config).map(|()| config));
+    let config = Config::parse(json).and_then(|config| conn::check(state, config));
     put_in_force(state, &args, config.map_err(|problem| arg.reject(problem))?)
 }
 
@@ -85,7 +85,7 @@ fn configure_file(state: &Rc<State>, args: Args<'_>) -> Reply {
     let path = args.at(1).text()?;
     let fail = |why: &dyn std::fmt::Display| Raise(format!("{path}: {why}"));
     let text = std::fs::read_to_string(&path).map_err(|error| fail(&error))?;
-    let config = Config::from_json(&text).and_then(|config| conn::check(&config).map(|()| config));
+    let config = Config::from_json(&text).and_then(|config| conn::check(state, config));
     put_in_force(state, &args, config.map_err(|problem| fail(&problem))?)
 }
 

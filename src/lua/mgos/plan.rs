@@ -3,9 +3,9 @@
 use std::time::{Duration, SystemTime};
 
 use super::section::{Problem, Section, Security};
-use crate::client::{ConnectOptions, Options, Policy, Profile, Will};
+use crate::client::{ConnectOptions, Options, Policy, Profile, Server, Will};
 use crate::codec::{MAX_PACKET, Qos, Version};
-use crate::lua::route::{Led, Routes};
+use crate::lua::route::Routes;
 use crate::net::pem::Pem;
 use crate::net::psk::Psk;
 use crate::net::tls::Tls;
@@ -26,56 +26,66 @@ pub(super) fn session() -> Config {
     Config { limits, resubscribe: Resubscribe::Always, keep_messages: true }
 }
 
-/// That an enabled section's transport can be tried: its files are there and fit together, its names are known.
-pub(super) fn check(name: &str, section: &Section) -> Result<(), Problem> {
-    if !section.enable {
+/// That a section can be tried, if it is enabled: files are there and fit together, and what it asks for is built in.
+pub(super) fn check(name: &str, section: &Section, map: &Routes) -> Result<(), Problem> {
+    if !section.is_usable() {
         return Ok(());
     }
-    transport(section, section.scheme(), None).and_then(|transport| transport.check()).map_err(|why| {
-        let (key, text) = why.split_once(": ").unwrap_or(("", &why));
-        let key = match key {
-            "ca_cert" => "ssl_ca_cert",
-            "client_cert" => "ssl_cert",
-            "client_key" => "ssl_key",
-            "cipher_suites" => "ssl_cipher_suites",
-            "psk_identity" => "ssl_psk_identity",
-            "psk_key" => "ssl_psk_key",
-            "path" => "ws_path",
-            other => other,
-        };
-        Problem::at(name, key, text)
+    if matches!(section.ssl.security(), Security::SharedKey { .. }) && !section.ssl.cipher_suites.is_empty() {
+        tracing::warn!(target: "mqtt", "{name}.ssl_cipher_suites does not count beside ssl_psk_identity");
+    }
+    let checked = transport(section, map).and_then(|(_, transport)| transport.check());
+    checked.map_err(|why| {
+        let known = [
+            ("ca_cert: ", "ssl_ca_cert"),
+            ("client_cert: ", "ssl_cert"),
+            ("client_key: ", "ssl_key"),
+            ("cipher_suites: ", "ssl_cipher_suites"),
+            ("psk_identity: ", "ssl_psk_identity"),
+            ("psk_key: ", "ssl_psk_key"),
+        ];
+        for (theirs, ours) in known {
+            if let Some(why) = why.strip_prefix(theirs) {
+                return Problem::at(name, ours, why);
+            }
+        }
+        Problem::at(name, if section.ws_enable { "ws_path" } else { "server" }, why)
     })
 }
 
-/// What lies between TCP and MQTT when the connection is made as `scheme` says. The certificate has to be for
-/// `certificate_for`, none: the server.
-fn transport(
-    section: &Section,
-    scheme: Scheme,
-    certificate_for: Option<String>,
-) -> Result<Transport, String> {
+/// Where a section leads, and what lies on top of TCP there.
+///
+/// # Errors
+/// What this build does not have, or a value that cannot be: a key of net's, a colon, and why.
+fn transport(section: &Section, map: &Routes) -> Result<(Server, Transport), String> {
+    let server = section.address().expect("a usable section has a server");
+    let asked = match (section.ssl.is_on(), section.ws_enable) {
+        (false, false) => Scheme::Mqtt,
+        (true, false) => Scheme::Mqtts,
+        (false, true) => Scheme::Ws,
+        (true, true) => Scheme::Wss,
+    };
+    let led = map.lead(server, asked);
     let security = match section.ssl.security() {
-        _ if !scheme.is_secure() => net::Security::None,
-        Security::None => net::Security::Tls(Tls { server_name: certificate_for, ..Tls::default() }),
-        Security::Certificates { ca_cert, client, cipher_suites } => {
-            let pem = |name: &str| Some(Pem::new(name.as_bytes()));
-            net::Security::Tls(Tls {
-                ca_cert: pem(ca_cert),
-                client_cert: client.and_then(|(cert, _)| pem(cert)),
-                client_key: client.and_then(|(_, key)| pem(key)),
-                cipher_suites,
-                server_name: certificate_for,
-                ..Tls::default()
-            })
-        }
-        // Of the suites with a pre-shared key all good ones are offered, whatever is listed.
-        Security::SharedKey { identity, key, .. } => {
+        _ if !led.scheme.is_secure() => net::Security::None,
+        Security::None => net::Security::Tls(Tls::default()),
+        Security::Certificates { ca_cert, client, cipher_suites } => net::Security::Tls(Tls {
+            ca_cert: Some(Pem::Path(ca_cert.into())),
+            client_cert: client.map(|(certificate, _)| Pem::Path(certificate.into())),
+            client_key: client.map(|(_, key)| Pem::Path(key.into())),
+            cipher_suites,
+            server_name: led.certificate_for,
+            ..Tls::default()
+        }),
+        Security::SharedKey { identity, key } => {
             net::Security::Psk(Psk::new(identity.as_bytes(), key.as_bytes())?)
         }
     };
-    let websocket =
-        scheme.is_websocket().then(|| WebSocket { path: section.ws_path.clone(), ..WebSocket::default() });
-    Ok(Transport { security, websocket })
+    let websocket = led
+        .scheme
+        .is_websocket()
+        .then(|| WebSocket { path: section.ws_path.clone(), ..WebSocket::default() });
+    Ok((led.server, Transport { security, websocket }))
 }
 
 /// The brokers' sessions that a connection has had, by server and client id.
@@ -94,27 +104,33 @@ impl Brokers {
 }
 
 /// Connects to these sections, the first first, for ever. Each has a server.
+///
+/// # Errors
+/// What [`check`] would have said.
 pub(super) fn options<'a>(
     sections: impl Iterator<Item = &'a Section>,
     device_id: &str,
     map: &Routes,
     brokers: &mut Brokers,
-) -> Options {
-    let profiles = sections.map(|section| profile(section, device_id, map, brokers)).collect();
-    Options {
-        profiles,
+) -> Result<Options, String> {
+    let profiles = sections.map(|section| profile(section, device_id, map, brokers));
+    Ok(Options {
+        profiles: profiles.collect::<Result<_, String>>()?,
         reconnect: Some(Policy::default()),
         connect_timeout: CONNECT_TIMEOUT,
         ask_credentials: false,
         retry_first: true,
         report_attempts: true,
-    }
+    })
 }
 
-fn profile(section: &Section, device_id: &str, map: &Routes, brokers: &mut Brokers) -> Profile {
-    let server = section.address().expect("a usable section has a server");
-    let Led { server, scheme, certificate_for } = map.lead(server, section.scheme());
-    let transport = transport(section, scheme, certificate_for).expect("checked when it was configured");
+fn profile(
+    section: &Section,
+    device_id: &str,
+    map: &Routes,
+    brokers: &mut Brokers,
+) -> Result<Profile, String> {
+    let (server, transport) = transport(section, map)?;
     let connect = introduction(section, device_id);
     let limits = Limits {
         max_qos: section.max_qos,
@@ -123,14 +139,14 @@ fn profile(section: &Section, device_id: &str, map: &Routes, brokers: &mut Broke
         ..session().limits
     };
     let policy = Policy { min: section.reconnect_min, max: section.reconnect_max, factor: 2.0, jitter: 0.1 };
-    Profile {
+    Ok(Profile {
+        transport,
         reconnect: Some(policy),
         limits: Some(limits),
         broker: brokers.number(server.to_string(), &connect.client_id),
         not_before: section.require_time.then(|| SystemTime::UNIX_EPOCH + TIME_IS_SET),
-        transport,
         ..Profile::new(server, connect)
-    }
+    })
 }
 
 /// What a section puts into CONNECT.
@@ -172,7 +188,7 @@ mod tests {
         }));
         let backup = section(json!({ "enable": true, "server": "h:17", "client_id": "other" }));
         let mut brokers = Brokers::default();
-        let plan = options([&main, &backup].into_iter(), "device", &Routes::default(), &mut brokers);
+        let plan = options([&main, &backup].into_iter(), "device", &Routes::default(), &mut brokers).unwrap();
         assert!(plan.retry_first && plan.report_attempts);
         let [main, backup] = &plan.profiles[..] else { panic!("two") };
         assert_eq!(main.server.to_string(), "h:17");
@@ -209,35 +225,66 @@ mod tests {
         let same = section(json!({ "enable": true, "server": "h:1883", "keep_alive": 5 }));
         let mut brokers = Brokers::default();
         let mut number = |section| {
-            options([section].into_iter(), "d", &Routes::default(), &mut brokers).profiles[0].broker
+            options([section].into_iter(), "d", &Routes::default(), &mut brokers).unwrap().profiles[0].broker
         };
         assert_eq!(number(&main), number(&same));
     }
 
     #[test]
-    fn a_transport_that_cannot_be_tried_is_a_problem_where_it_is_enabled() {
-        for (key, value, text) in [
-            ("ssl_ca_cert", json!("no such file.pem"), "mqtt1.ssl_ca_cert: "),
-            ("ssl_psk_identity", json!("me"), if cfg!(feature = "psk") { "" } else { "mqtt1." }),
+    fn transports_are_those_of_the_keys() {
+        let way = |value| transport(&section(value), &Routes::default()).unwrap().1;
+        assert_eq!(way(json!({ "server": "h" })), Transport::default());
+        let websocket = way(json!({ "server": "h", "ws_enable": true, "ws_path": "/x" })).websocket;
+        assert_eq!(websocket.map(|it| it.path).as_deref(), Some("/x"));
+        let tls = way(json!({
+            "server": "h", "ssl_ca_cert": "ca.pem", "ssl_cert": "c.pem", "ssl_key": "k.pem",
+            "ssl_cipher_suites": "TLS-ECDHE-RSA-WITH-AES-128-GCM-SHA256",
+        }));
+        let net::Security::Tls(tls) = tls.security else { panic!("TLS") };
+        let path = |name: &str| Some(Pem::Path(name.into()));
+        assert_eq!(
+            (tls.ca_cert, tls.client_cert, tls.client_key),
+            (path("ca.pem"), path("c.pem"), path("k.pem"))
+        );
+        assert_eq!(tls.cipher_suites, ["TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"]);
+        assert!(tls.verify);
+    }
+
+    #[test]
+    fn a_map_decides_over_tls_where_it_is_a_uri() {
+        let way = |value, route: &str| {
+            transport(&section(value), &Routes::new(vec![route.parse().unwrap()])).unwrap()
+        };
+        let (server, transport) = way(json!({ "server": "h", "ssl_ca_cert": "ca.pem" }), "h=mqtt://x:1");
+        assert_eq!((server.to_string().as_str(), transport), ("x:1", Transport::default()));
+        let (_, transport) = way(json!({ "server": "h" }), "h=mqtts://x:1");
+        assert_eq!(transport.security, net::Security::Tls(Tls::default()));
+        let (_, transport) = way(json!({ "server": "h", "ssl_ca_cert": "ca.pem" }), "h=x:1");
+        let net::Security::Tls(tls) = transport.security else { panic!("TLS") };
+        assert_eq!(tls.server_name.as_deref(), Some("h"), "the certificate is still that server's");
+    }
+
+    #[test]
+    fn what_cannot_be_tried_is_a_problem_where_it_is_enabled() {
+        for (key, value, expected) in [
+            ("ssl_ca_cert", json!("/nowhere/ca.pem"), "mqtt1.ssl_ca_cert: "),
+            ("ws_path", json!("/a#b"), "mqtt1.ws_path: "),
         ] {
-            let mut asks = json!({ "server": "h", key: value });
-            if key == "ssl_psk_identity" {
-                asks["ssl_psk_key"] = json!("cafe");
-            }
-            assert_eq!(check("mqtt1", &section(asks.clone())), Ok(()));
+            let mut asks = json!({ "server": "h", "ws_enable": key == "ws_path", key: value });
+            assert_eq!(check("mqtt1", &section(asks.clone()), &Routes::default()), Ok(()));
             asks["enable"] = json!(true);
-            let problem =
-                check("mqtt1", &section(asks)).map_or_else(|problem| problem.to_string(), |()| String::new());
-            assert!(problem.starts_with(text) && problem.is_empty() == text.is_empty(), "{problem}");
+            let problem = check("mqtt1", &section(asks), &Routes::default()).unwrap_err().to_string();
+            assert!(problem.starts_with(expected), "{problem}");
         }
     }
 
     #[test]
-    fn web_sockets_are_as_the_section_says() {
-        let plain = section(json!({ "enable": true, "server": "h", "ws_enable": true, "ws_path": "/mq" }));
-        let plan = options([&plain].into_iter(), "d", &Routes::default(), &mut Brokers::default());
-        let transport = &plan.profiles[0].transport;
-        assert_eq!(transport.security, net::Security::None);
-        assert_eq!(transport.websocket.as_ref().map(|socket| socket.path.as_str()), Some("/mq"));
+    fn a_pre_shared_key_needs_the_feature() {
+        let asks = json!({ "server": "h", "enable": true, "ssl_psk_identity": "i", "ssl_psk_key": "00ff" });
+        let checked = check("mqtt", &section(asks), &Routes::default()).map_err(|it| it.to_string());
+        match checked {
+            Ok(()) => assert!(cfg!(feature = "psk")),
+            Err(problem) => assert!(problem.starts_with("mqtt.ssl_psk_identity: "), "{problem}"),
+        }
     }
 }

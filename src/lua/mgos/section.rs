@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::client::Server;
 use crate::codec::{MAX_PACKET, Qos, topic};
-use crate::net::uri::{Scheme, Uri, split_address};
+use crate::net::uri::{Uri, split_address};
 
 /// What is wrong with a configuration: names section and key, never shows a secret.
 #[derive(Debug, PartialEq, Eq)]
@@ -137,7 +137,7 @@ impl Section {
             },
             max_qos: max_qos.map_or(Qos::ExactlyOnce, |level| Qos::new(level as u8).expect("in range")),
             max_qos_given: max_qos.is_some(),
-            max_queue_length: fields.integer("max_queue_length", 0..=65535)?.unwrap_or(5) as usize,
+            max_queue_length: fields.integer("max_queue_length", 0..=65_000)?.unwrap_or(5) as usize,
             recv_mbuf_limit: fields
                 .integer("recv_mbuf_limit", 1..=MAX_PACKET as u64)?
                 .map_or(MAX_PACKET, |limit| limit as usize),
@@ -155,16 +155,6 @@ impl Section {
     /// What a section is when nothing is said.
     pub(super) fn absent() -> Section {
         Section::parse("mqtt", json!({})).expect("every key has a default")
-    }
-
-    /// What the connection is made over.
-    pub(super) fn scheme(&self) -> Scheme {
-        match (self.ssl.is_on(), self.ws_enable) {
-            (false, false) => Scheme::Mqtt,
-            (true, false) => Scheme::Mqtts,
-            (false, true) => Scheme::Ws,
-            (true, true) => Scheme::Wss,
-        }
     }
 
     /// Where to connect; none without a server.
@@ -257,7 +247,6 @@ pub(super) enum Security<'a> {
         identity: &'a str,
         /// Hexadecimal digits.
         key: &'a str,
-        cipher_suites: Vec<String>,
     },
 }
 
@@ -269,8 +258,7 @@ impl Ssl {
     pub(super) fn security(&self) -> Security<'_> {
         let cipher_suites = || self.cipher_suites.split(':').filter(|it| !it.is_empty()).map(iana).collect();
         if !self.psk_identity.is_empty() {
-            let (identity, key) = (&*self.psk_identity, &*self.psk_key);
-            Security::SharedKey { identity, key, cipher_suites: cipher_suites() }
+            Security::SharedKey { identity: &self.psk_identity, key: &self.psk_key }
         } else if !self.ca_cert.is_empty() {
             let client = (!self.cert.is_empty()).then_some((&*self.cert, &*self.key));
             Security::Certificates { ca_cert: &self.ca_cert, client, cipher_suites: cipher_suites() }
@@ -304,7 +292,7 @@ impl Ssl {
             );
         }
         let hex = self.psk_key.as_bytes();
-        if hex.len() % 2 != 0 || !hex.iter().all(u8::is_ascii_hexdigit) {
+        if !hex.len().is_multiple_of(2) || !hex.iter().all(u8::is_ascii_hexdigit) {
             return wrong("ssl_psk_key", "pairs of hexadecimal digits expected, got something else");
         }
         Ok(())
@@ -497,7 +485,7 @@ mod tests {
             ("keep_alive", json!(1.5), "integer 0..65535 expected, got 1.5"),
             ("max_qos", json!(3), "integer 0..2 expected, got 3"),
             ("reconnect_timeout_min", json!(0), "number 0.01..86400 expected, got 0"),
-            ("max_queue_length", json!(65536), "integer 0..65535 expected, got 65536"),
+            ("max_queue_length", json!(65001), "integer 0..65000 expected, got 65001"),
             ("recv_mbuf_limit", json!(0), "integer 1..268435460 expected, got 0"),
             (
                 "will_topic",
