@@ -5,8 +5,8 @@
 //! cargo run --release --manifest-path tests/bench/Cargo.toml --bin transports
 //! ```
 
-use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::io::{BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
@@ -96,6 +96,8 @@ fn sink(certificates: &Path, secure: bool, bytes: usize) -> (u16, Receiver<()>) 
             None => swallow(socket, bytes, || tell.send(()).unwrap()),
             Some(config) => {
                 let session = rustls::ServerConnection::new(config).unwrap();
+                // rustls itself reads 4 KiB at a time
+                let socket = Buffered(BufReader::with_capacity(256 * 1024, socket));
                 swallow(rustls::StreamOwned::new(session, socket), bytes, || tell.send(()).unwrap());
             }
         }
@@ -132,6 +134,25 @@ fn make_certificates() -> PathBuf {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../support/certificates");
     assert!(Command::new(script).arg(&folder).output().unwrap().status.success());
     folder
+}
+
+/// Reads much at once, writes as it comes.
+struct Buffered(BufReader<TcpStream>);
+
+impl Read for Buffered {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl Write for Buffered {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.get_ref().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Events are looked at when the queue is full.
