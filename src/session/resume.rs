@@ -48,7 +48,7 @@ impl Session {
     }
 
     /// Gives up every message that is not done, and what is known of the broker's.
-    fn forget(&mut self) {
+    pub fn forget(&mut self) {
         while let Some(index) = self.outbox.first() {
             let id = self.outbox.entry(index).id;
             let token = self.outbox.remove(index);
