@@ -28,10 +28,12 @@
 //! | `transmit.rs` | bytes on their way to the socket |
 //! | `event.rs` | what happened, for the application |
 //! | `timer.rs`, `trace.rs`, `config.rs`, `error.rs` | deadlines, log lines, plain values |
+//! | `fuzz.rs` | random bytes, calls and time |
 
 mod config;
 mod error;
 mod event;
+mod fuzz;
 mod ids;
 mod outbox;
 mod receive;
@@ -47,10 +49,12 @@ use std::time::{Duration, Instant};
 pub use config::{Config, Keep, Limits, Stats};
 pub use error::{Error, Refused};
 pub use event::{Event, Events, Granted, Token};
+#[doc(hidden)]
+pub use fuzz::fuzz;
 pub use timer::Timer;
 pub use trace::TARGET as TRACE_TARGET;
 
-use crate::codec::{Connect, Deframer, Delivery, PacketId, Publish, Qos, Version, v4};
+use crate::codec::{self, Connect, Deframer, Delivery, PacketId, Publish, Qos, Version, v4};
 use ids::{IdMap, Ids};
 use outbox::Outbox;
 use subscriptions::Subscriptions;
@@ -268,6 +272,13 @@ impl Session {
         }
         self.awaiting_ping = false;
         self.timers.clear(Timer::PingResponse);
+        // Not only once it is whole: a stranger shall not make us gather a packet that we will not want.
+        if matches!(self.state, State::Connecting { .. })
+            && !self.deframer.is_partial()
+            && input[0] >> 4 != codec::Kind::Connack as u8
+        {
+            return Err(Error::NotConnack);
+        }
         // Taken out, because a frame borrows from it while the rest of the session changes.
         let mut deframer = std::mem::take(&mut self.deframer);
         let outcome = loop {
