@@ -185,11 +185,11 @@ impl Behaviour {
         self
     }
 
-    /// When the connection has to have ended, after the last step. Keep-alive needs 2 s: one until PINGREQ, one after.
+    /// When the connection has to have ended, after the last step. Keep-alive needs 2 s from when the system last took bytes.
     pub(crate) fn limit(&self) -> Duration {
         match self.verdict {
             Verdict::Violation => Duration::from_secs(2),
-            Verdict::Dead => Duration::from_millis(2500),
+            Verdict::Dead => Duration::from_secs(4),
             Verdict::Harmless => Duration::MAX,
         }
     }
