@@ -133,8 +133,8 @@ local function sorted(values)
   return names
 end
 
--- Calls `f(self, ...)` (or without self) with each wrong value in each place; a list of what went wrong with that, and how
--- many calls there were.
+-- Calls `f(self, ...)` (or without self) with each wrong value in each place; a list of what went wrong with that, and
+-- how many calls there were.
 local function torment(name, f, self, signature, shift)
   local base, places = signature[1], signature[2]
   local wrong, calls = {}, 0
