@@ -23,7 +23,7 @@ use hostile::{Behaviour, Manner, Verdict, judge};
 use parking_lot::Mutex;
 
 /// Behaviours played at once, but for those that take their time.
-const AT_ONCE: usize = 6;
+const AT_ONCE: usize = 16;
 
 fn behaviours() -> Vec<Behaviour> {
     [connack::behaviours(), malformed::behaviours(), order::behaviours(), stream::behaviours()].concat()
