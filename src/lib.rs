@@ -32,6 +32,21 @@ mod entry {
     }
 
     #[lua_module(skip_memory_check)]
+    fn mqtt_sjson(lua: &Lua) -> Result<Table> {
+        lua::open_sjson(lua)
+    }
+
+    #[lua_module(skip_memory_check)]
+    fn mqtt_file(lua: &Lua) -> Result<Table> {
+        lua::open_file(lua)
+    }
+
+    #[lua_module(skip_memory_check)]
+    fn mqtt_host(lua: &Lua) -> Result<Table> {
+        lua::open_host(lua)
+    }
+
+    #[lua_module(skip_memory_check)]
     fn mqtt_broker(lua: &Lua) -> Result<Table> {
         lua::open_broker(lua)
     }

@@ -139,9 +139,6 @@ impl Driver {
         // Not before reading: after the machine was suspended the answer to a PINGREQ may lie in the socket.
         let now = self.shared.clock.now();
         let mut inner = self.shared.enter(self.generation, cx).ok_or(End::Replaced)?;
-        if let Some(end) = inner.end_found() {
-            return Err(end);
-        }
         let outcome = inner.session.handle_timeout(now);
         self.shared.release(inner);
         outcome?;
@@ -208,6 +205,10 @@ impl Driver {
                 {
                     let now = self.shared.clock.now();
                     let mut inner = self.shared.enter(self.generation, cx).ok_or(End::Replaced)?;
+                    // first of all: nothing that comes after a violation is taken
+                    if let Some(end) = inner.end_found() {
+                        return Err(end);
+                    }
                     inner.check_back_pressure(now);
                     if *budget == 0 || !inner.begin_reading(now) {
                         return Ok(());

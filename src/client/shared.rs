@@ -179,12 +179,17 @@ impl Shared {
     /// Gives the lock back and tells the sink if there is something new.
     #[inline]
     pub(super) fn release(&self, mut inner: MutexGuard<'_, Inner>) {
-        if inner.notified || inner.session.events().is_empty() {
-            return;
+        if !inner.session.events().is_empty() {
+            self.notify(inner);
         }
-        inner.notified = true;
-        drop(inner);
-        self.sink.ready();
+    }
+
+    /// Gives the lock back and tells the sink, unless that has been told since it came last.
+    fn notify(&self, mut inner: MutexGuard<'_, Inner>) {
+        if !std::mem::replace(&mut inner.notified, true) {
+            drop(inner);
+            self.sink.ready();
+        }
     }
 
     // What callers do.
@@ -320,6 +325,8 @@ impl Shared {
                 inner.session.events().push(Event::Offline);
             }
             self.said_goodbye.notify_all();
+            // also without an event: somebody may be waiting for the client to be no longer busy
+            return self.notify(inner);
         }
         self.release(inner);
     }

@@ -2,3 +2,5 @@
 
 #[doc = include_str!("mongoose.md")]
 pub mod mongoose {}
+#[doc = include_str!("device.md")]
+pub mod device {}

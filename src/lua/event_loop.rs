@@ -64,6 +64,8 @@ pub(crate) enum With {
     Log(&'static str, *const [u8]),
     /// line (without an object before it)
     Trace(*const [u8]),
+    /// a string
+    Text(*const [u8]),
 }
 
 /// qos, retain, dup, and the packet id where it is given.
@@ -351,6 +353,15 @@ impl State {
                     return None;
                 }
                 Some(Entry::Timer) => {}
+                Some(Entry::Resolved { key, address }) => {
+                    self.lookups.finish();
+                    let with = match address {
+                        Some(address) => With::Text(self.cursor.set_text(address)),
+                        None => With::Nothing,
+                    };
+                    turn.moved = true;
+                    return Some(Step::Call(Call { key, slot: slot::TIMER, how: How::Last, with }));
+                }
                 Some(Entry::Log { level, text }) => {
                     let text = self.cursor.set_text(text);
                     return Some(self.line(slot::LOG, With::Log(level, text)));
@@ -378,11 +389,12 @@ impl State {
 
     /// Whether anything could still call back: a client that is not idle, an armed timer, something pending.
     pub(crate) fn alive(&self) -> bool {
-        self.pending() || self.timers.any_armed() || self.peers.any_busy()
+        self.pending() || self.timers.any_armed() || self.peers.any_busy() || self.lookups.any()
     }
 
     /// A loop is left. A foreign loop has to come back if there is something left to do.
     pub(crate) fn leave(&self) {
+        self.peers.flush(); // what the predicate of `wait` published
         if self.cursor.has_more() {
             self.queue.unsettle();
         } else {

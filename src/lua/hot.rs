@@ -47,8 +47,7 @@ struct Shell {
     state: *const State,
 }
 
-/// Makes the userdata that is the first upvalue of all functions. It has to be made before all else, so that it is
-/// finalized last.
+/// Makes the userdata that is the first upvalue of all functions: before all else, so that it is finalized last.
 pub(super) fn shell(lua: &Lua, state: Rc<State>) -> mlua::Result<AnyUserData> {
     let state = Rc::into_raw(state);
     // SAFETY: the closure runs protected and captures nothing that has a destructor.
@@ -79,7 +78,7 @@ unsafe extern "C-unwind" fn close_shell(L: *mut lua_State) -> c_int {
     0
 }
 
-/// Wraps a function of mlua's that returns true and its results, or false and a message.
+/// Wraps a function of mlua's that returns true and its results, false and a message, or nil and an error as it is.
 pub(super) fn wrap(lua: &Lua, shell: &AnyUserData, function: Function) -> mlua::Result<Function> {
     closure(lua, trampoline, (shell, function))
 }
@@ -195,10 +194,11 @@ unsafe extern "C-unwind" fn trampoline(L: *mut lua_State) -> c_int {
     lua_pushvalue(L, lua_upvalueindex(FUNCTION));
     lua_insert(L, 1);
     lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
-    if lua_toboolean(L, 1) == 0 {
-        raise(L);
+    match lua_type(L, 1) {
+        LUA_TNIL => lua_error(L),
+        _ if lua_toboolean(L, 1) == 0 => raise(L),
+        _ => lua_gettop(L) - 1,
     }
-    lua_gettop(L) - 1
 }
 
 // publish
@@ -568,7 +568,7 @@ unsafe fn push_arguments(L: *mut lua_State, state: &State, frame: &Frame, with: 
             push_bytes(L, level.as_bytes());
             push_bytes(L, &*text);
         }
-        With::Trace(line) => push_bytes(L, &*line),
+        With::Trace(text) | With::Text(text) => push_bytes(L, &*text),
     }
 }
 

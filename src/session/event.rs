@@ -370,16 +370,6 @@ impl Events {
         self.records.push(Record::Subscribed { id, token, at, len: self.bytes.len() as u32 - at });
     }
 
-    /// Drops every event for which `keep` is false. Meant for the rare moments when an attempt is replaced.
-    pub fn retain(&mut self, mut keep: impl FnMut(&Event<'_>) -> bool) {
-        let mut old = std::mem::take(self);
-        while let Some(event) = old.pop() {
-            if keep(&event) {
-                self.push(event);
-            }
-        }
-    }
-
     #[inline]
     fn message(&mut self, topic: &[u8], payload: &[u8], id: Option<PacketId>, flags: u8) -> Record {
         let at = self.append(topic);
@@ -466,17 +456,5 @@ mod tests {
             assert_eq!(events.pop(), Some(Event::Published { id: None, token: Token(token) }));
         }
         assert!(events.is_empty());
-    }
-
-    #[test]
-    fn retain_keeps_the_order_of_what_it_keeps() {
-        let mut events = Events::new();
-        events.push(Event::Connected { session_present: false });
-        events.push(Event::Drained);
-        events.push(Event::Offline);
-        events.retain(|event| !matches!(event, Event::Drained));
-        assert_eq!(events.pop(), Some(Event::Connected { session_present: false }));
-        assert_eq!(events.pop(), Some(Event::Offline));
-        assert_eq!(events.pop(), None);
     }
 }
