@@ -2,13 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Config, Event, Keep, Limits, Session, Token};
+use super::{Config, Event, Keep, Limits, Resubscribe, Session, Token};
 use crate::codec::{Connect, Deframer, Packet, Qos, Version, v4};
 
 /// Lets `data` say what happens to a session, one or two bytes for each step. Nothing panics; what is sent on a connection
 /// is CONNECT and then well-formed packets, the last of them DISCONNECT; every call that was accepted ends exactly once;
 /// at the end nothing is left. `now` is the start of time.
-#[doc(hidden)]
 pub fn fuzz(now: Instant, data: &[u8]) {
     let mut script = Script { data };
     let mut run = Run::new(now, script.byte());
@@ -53,8 +52,10 @@ impl Run {
             max_queue: if options & 1 == 0 { 600 } else { 1 << 20 },
             inflight: 1 + u16::from(options >> 1 & 3),
             max_packet: Some(40).filter(|_| options & 8 == 0),
+            ..Limits::default()
         };
-        let config = Config { limits, resubscribe: options & 16 != 0 };
+        let resubscribe = if options & 16 == 0 { Resubscribe::Never } else { Resubscribe::NewSession };
+        let config = Config { limits, resubscribe, ..Config::default() };
         let mut run = Run {
             session: Session::new(config),
             now,
@@ -222,7 +223,7 @@ impl Run {
             match event {
                 Event::Published { token, .. }
                 | Event::Subscribed { token, .. }
-                | Event::Unsubscribed { token }
+                | Event::Unsubscribed { token, .. }
                 | Event::Dropped { token } => {
                     if token.is_some() {
                         self.ends[token.0 as usize - 1] += 1;
