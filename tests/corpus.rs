@@ -17,8 +17,10 @@ const COPIES: usize = 3000;
 /// The seeds of a target.
 fn seeds(target: &str) -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus").join(target);
-    let mut paths: Vec<_> =
-        fs::read_dir(folder).expect("it has a corpus").map(|entry| entry.expect("it is read").path()).collect();
+    let mut paths: Vec<_> = fs::read_dir(folder)
+        .expect("it has a corpus")
+        .map(|entry| entry.expect("it is read").path())
+        .collect();
     paths.sort();
     paths.iter().map(|path| fs::read(path).expect("it is read")).collect()
 }
@@ -68,7 +70,7 @@ fn decode_v4_finds_nothing() {
 #[test]
 fn session_finds_nothing() {
     let start = Instant::now();
-    run("session", |data| mqtt::session::fuzz(start, data));
+    run("session", |data| mqtt::session::fuzz::fuzz(start, data));
 }
 
 #[test]
@@ -79,4 +81,19 @@ fn topic_finds_nothing() {
 #[test]
 fn uri_finds_nothing() {
     run("uri", mqtt::net::uri::fuzz);
+}
+
+#[test]
+fn pem_finds_nothing() {
+    run("pem", mqtt::net::pem::fuzz);
+}
+
+#[test]
+fn x509_finds_nothing() {
+    run("x509", mqtt::net::fuzz_x509);
+}
+
+#[test]
+fn config_finds_nothing() {
+    run("config", mqtt::lua::fuzz_config);
 }

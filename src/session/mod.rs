@@ -29,14 +29,14 @@
 //! | `subscriptions.rs` | requests without their answer, filters to renew |
 //! | `transmit.rs` | bytes on their way to the socket |
 //! | `event.rs` | what happened, for the application |
-//! | `timer.rs`, `trace.rs`, `config.rs`, `error.rs` | deadlines, log lines, plain values |
-//! | `fuzz.rs` | random bytes, calls and time |
+//! | `timer.rs`, `trace.rs`, `config.rs`, `error.rs`, `fuzz.rs` | deadlines, log lines, plain values, fuzzing |
 
 mod config;
 mod elsewhere;
 mod error;
 mod event;
-mod fuzz;
+#[doc(hidden)]
+pub mod fuzz;
 mod ids;
 mod outbox;
 mod receive;
@@ -53,8 +53,6 @@ use std::time::{Duration, Instant};
 pub use config::{Config, Keep, Limits, Resubscribe, Stats};
 pub use error::{Error, Refused};
 pub use event::{Event, Events, Granted, Token};
-#[doc(hidden)]
-pub use fuzz::fuzz;
 pub use timer::Timer;
 pub use trace::TARGET as TRACE_TARGET;
 
@@ -355,15 +353,7 @@ impl Session {
         if input.is_empty() || matches!(self.state, State::Disconnected | State::Disconnecting) {
             return Ok(());
         }
-        self.awaiting_ping = false;
-        self.timers.clear(Timer::PingResponse);
-        // Not only once it is whole: a stranger shall not make us gather a packet that we will not want.
-        if matches!(self.state, State::Connecting { .. })
-            && !self.deframer.is_partial()
-            && input[0] >> 4 != codec::Kind::Connack as u8
-        {
-            return Err(Error::NotConnack);
-        }
+        self.handle_arrival(input[0])?;
         // Taken out, because a frame borrows from it while the rest of the session changes.
         let mut deframer = std::mem::take(&mut self.deframer);
         let outcome = loop {

@@ -6,4 +6,4 @@ use std::time::Instant;
 /// The same for all runs: what happens depends on the data alone.
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| mqtt::session::fuzz(*START, data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| mqtt::session::fuzz::fuzz(*START, data));
