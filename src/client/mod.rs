@@ -46,6 +46,7 @@ use crate::codec::Qos;
 use crate::session::{self, Config, Events, Refused, Session, Token};
 use crate::sys;
 use shared::Shared;
+pub use shared::Traffic;
 
 /// Is told that a client has events.
 pub trait Sink: Send + Sync {
@@ -210,6 +211,19 @@ impl Client {
     /// Whether it is connecting, connected, reconnecting, still saying goodbye, or has events that nobody took.
     pub fn busy(&self) -> bool {
         self.shared.lock().busy()
+    }
+
+    /// Whether it waits for nothing but its peer, its clock or its caller, and how far its connection has got. False
+    /// while it dials, says goodbye, or has bytes to send or to read.
+    pub fn is_settled(&self) -> (bool, Option<Traffic>) {
+        let inner = self.shared.lock();
+        let traffic = inner.traffic();
+        (
+            !self.shared.is_dialling()
+                && !inner.is_closing()
+                && traffic.is_none_or(|traffic| traffic.is_done),
+            traffic,
+        )
     }
 
     /// Exchanges the events that wait for `empty`, which must have been emptied.

@@ -1,8 +1,9 @@
 //! What a client's callers and its task on the reactor share, behind one lock, and every change of it that is not I/O.
 
 use std::io::{self, Write};
+use std::net::TcpStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
@@ -40,6 +41,8 @@ pub(super) struct Shared {
     sink: Arc<dyn Sink>,
     /// How many [`Client`](super::Client)s point here; the tasks do not count.
     pub(super) handles: AtomicUsize,
+    /// A name is being resolved, or a connection made.
+    dialling: AtomicBool,
     inner: Mutex<Inner>,
     /// Notified when [`Inner::closing`] becomes false.
     said_goodbye: Condvar,
@@ -86,6 +89,8 @@ pub(super) struct Writer {
     lent: usize,
     attention: Attention,
     last_send: Option<Instant>,
+    /// What the session's counters of bytes, in and out, were when the connection began.
+    before: (u64, u64),
 }
 
 /// What the task does about bytes that wait to be written.
@@ -99,6 +104,19 @@ enum Attention {
     Until(Instant),
     /// It has been woken and takes them at once.
     Now,
+}
+
+/// How far a connection has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Traffic {
+    /// Its two ports: ours and the peer's.
+    pub ports: (u16, u16),
+    /// Bytes received, and acted upon.
+    pub received: u64,
+    /// Bytes sent.
+    pub sent: u64,
+    /// Whether nothing is left to be done with what is here: no byte to be sent, none to be read.
+    pub is_done: bool,
 }
 
 /// What is left to do for a connection that the caller has ended.
@@ -126,6 +144,7 @@ impl Shared {
             clock,
             sink,
             handles: AtomicUsize::new(1),
+            dialling: AtomicBool::new(false),
             inner: Mutex::new(Inner {
                 session,
                 state: State::Idle,
@@ -176,6 +195,11 @@ impl Shared {
         inner.notified = true;
         drop(inner);
         self.sink.ready();
+    }
+
+    /// Whether it waits for the world outside, beyond its own connection, where no manual clock counts.
+    pub(super) fn is_dialling(&self) -> bool {
+        self.dialling.load(Ordering::Acquire)
     }
 
     // What callers do.
@@ -292,6 +316,12 @@ impl Shared {
 
     // What the task does.
 
+    /// Marks, while the result lives, that a name is being resolved or a connection made.
+    pub(super) fn dial(&self) -> Dialling<'_> {
+        self.dialling.store(true, Ordering::Release);
+        Dialling(self)
+    }
+
     /// What is left to write on a connection that the caller has ended; none if it never was one that the broker had
     /// accepted.
     pub(super) fn take_last_words(&self) -> Option<Vec<u8>> {
@@ -316,7 +346,20 @@ impl Shared {
     }
 }
 
+/// What [`Shared::dial`] gives.
+pub(super) struct Dialling<'a>(&'a Shared);
+
+impl Drop for Dialling<'_> {
+    fn drop(&mut self) {
+        self.0.dialling.store(false, Ordering::Release);
+    }
+}
+
 impl Inner {
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing
+    }
+
     pub(super) fn busy(&mut self) -> bool {
         self.state != State::Idle || self.closing || !self.session.events().is_empty()
     }
@@ -345,7 +388,8 @@ impl Inner {
 
     /// A byte stream is up.
     pub(super) fn opened(&mut self, direct: Option<net::Tcp>) {
-        self.writer = Writer { direct, ..Writer::default() };
+        let stats = self.session.stats();
+        self.writer = Writer { direct, before: (stats.bytes_in, stats.bytes_out), ..Writer::default() };
         self.paused = false;
     }
 
@@ -415,6 +459,22 @@ impl Inner {
         self.writer = Writer::default();
         self.paused = false;
         self.credentials = CredentialsState::NotAsked;
+    }
+
+    /// How far the connection has got; none without one, or with one whose socket is not for us to look at.
+    pub(super) fn traffic(&self) -> Option<Traffic> {
+        let socket = self.writer.direct.as_ref()?.get_ref();
+        let ports = (socket.local_addr().ok()?.port(), socket.peer_addr().ok()?.port());
+        let stats = self.session.stats();
+        let (before_in, before_out) = self.writer.before;
+        Some(Traffic {
+            ports,
+            received: stats.bytes_in - before_in,
+            sent: stats.bytes_out - before_out,
+            is_done: self.session.unsent() == 0
+                && self.writer.lent == 0
+                && (self.paused || !is_readable(socket)),
+        })
     }
 
     // Direct sends.
@@ -555,4 +615,9 @@ fn send(socket: &net::Tcp, bytes: &[u8]) -> io::Result<usize> {
             outcome => return outcome,
         }
     }
+}
+
+/// Whether there is something to read: bytes, the end of the stream, or an error. The socket does not block.
+fn is_readable(socket: &TcpStream) -> bool {
+    !matches!(socket.peek(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
 }

@@ -29,11 +29,12 @@ mod testing;
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use mlua::{AnyUserData, Function, IntoLuaMulti, Lua, MultiValue, Table, Value};
 
+use crate::broker::Broker;
 use crate::client::{self, Clock, Stats};
 use crate::sys;
 use args::{Args, Raise};
@@ -195,6 +196,10 @@ struct State {
     options: Options,
     /// For clients made and timers armed from now on.
     clock: RefCell<Clock>,
+    /// Where connects go while a test says so.
+    led: RefCell<Option<Routes>>,
+    /// The embedded brokers that were started.
+    brokers: RefCell<Vec<Weak<Broker>>>,
     /// `mqtt.stop` was called.
     stopping: Cell<bool>,
     /// A loop runs callbacks, or an error has left one that did.
@@ -216,6 +221,8 @@ impl State {
             timers: Timers::default(),
             options,
             clock: RefCell::default(),
+            led: RefCell::default(),
+            brokers: RefCell::default(),
             stopping: Cell::new(false),
             dispatching: Cell::new(false),
             callbacks_run: Cell::new(0),
@@ -234,6 +241,11 @@ impl State {
         }
         self.last_key.set(key);
         Ok(key)
+    }
+
+    /// Where connects go.
+    fn map(&self) -> Routes {
+        self.led.borrow().as_ref().unwrap_or(&self.options.map).clone()
     }
 
     fn now(&self) -> Instant {
