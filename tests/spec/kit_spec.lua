@@ -142,14 +142,14 @@ describe("kit.clock", function()
       client:on("connect", function() note("connect") end)
       client:on("offline", function() note("offline") end)
       client:connect("127.0.0.1", broker.port, 0, 1)
-      local timer = tmr.create()
-      timer:alarm(60 * 1000, tmr.ALARM_AUTO, function() client:publish("minute", own:now(), 1) end)
+      local minute = tmr.create()
+      minute:alarm(60 * 1000, tmr.ALARM_AUTO, function() client:publish("minute", own:now(), 1) end)
       own:advance(20 * 60 * 1000)
       broker:stop()
       own:advance(10 * 60 * 1000)
       broker:restart()
       own:advance(30 * 60 * 1000)
-      timer:unregister()
+      minute:unregister()
       assert.are.equal(0, (client:pending()))
       for _, message in ipairs(broker:received()) do log[#log + 1] = message.payload end
       return log
@@ -436,7 +436,7 @@ describe("the assertions for luassert", function()
 end)
 
 describe("kit.run_script", function()
-  local script
+  local script, clock
 
   -- Runs a script of these lines.
   local function run(source, options)
@@ -452,6 +452,8 @@ describe("kit.run_script", function()
   after_each(function()
     if script then script:stop() end
     support.finish()
+    if clock then clock:restore() end
+    script, clock = nil, nil
   end)
 
   it("keeps globals and prints to itself", function()
@@ -497,8 +499,7 @@ describe("kit.run_script", function()
   end)
 
   it("lives under the test's clock", function()
-    local clock = kit.clock()
-    finally(function() clock:restore() end)
+    clock = kit.clock()
     local broker = support.broker()
     run([[
       local m = mqtt.Client("device", 60)
