@@ -21,32 +21,40 @@
 //! | `shared` | the state behind the lock, and every change of it that is not I/O |
 //! | `supervisor` | one task from `connect` to the end: attempts, losses, reconnects |
 //! | `driver` | one connection: writes, reads, timers; its goodbye |
+//! | `dialogue` | questions to the caller, changes by it |
+//! | `reader` | who reads: that task, or a caller that waits |
 //! | `reconnect` | when to try again, and where (pure) |
+//! | `traffic` | whether there is anything left to do, for tests |
 //! | `options`, `error`, `clock`, `reactor` | plain values, reasons, time, the thread |
 
 pub mod clock;
+mod dialogue;
 mod driver;
 pub mod error;
 pub mod options;
 pub mod reactor;
+mod reader;
 pub mod reconnect;
 mod shared;
 mod shutdown;
 mod supervisor;
+mod traffic;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 pub use clock::{Clock, ManualClock, Sleep};
 pub use error::ConnectError;
 pub use options::{ClientOptions, ConnectOptions, Credentials, Options, Policy, Profile, Server, Will};
 pub use shutdown::shutdown_all;
 
-use crate::codec::Qos;
+use crate::codec::{PacketId, Qos};
+use crate::net;
 use crate::session::{self, Config, Events, Refused, Session, Token};
 use crate::sys;
 use shared::Shared;
-pub use shared::Traffic;
+pub use traffic::Traffic;
 
 /// Is told that a client has events.
 pub trait Sink: Send + Sync {
@@ -117,8 +125,8 @@ impl Client {
 
     /// Connects, and keeps connected if `options` say so.
     ///
-    /// Exactly one of `Event::Connected` and `Event::ConnectFailed` follows, none when `close` or another `connect`
-    /// comes before the caller has seen it. After `Connected`, each end of a connection is one `Event::Offline` and each
+    /// Exactly one of `Event::Connected` and `Event::ConnectFailed` follows ([`Options::retry_first`]: later, and only the
+    /// first), none when `close` or another `connect` comes before the caller has seen it. After `Connected`, each end of a connection is one `Event::Offline` and each
     /// return one more `Connected`; failing retries are silent.
     ///
     /// On a connected client this first says DISCONNECT (QoS 0 that was not sent is dropped) and `Offline` comes before
@@ -136,6 +144,33 @@ impl Client {
     /// Answers `Event::CredentialsWanted`; none fails the attempt (reason -1). Ignored when nothing was asked.
     pub fn provide_credentials(&self, credentials: Option<Credentials>) {
         self.shared.provide_credentials(credentials);
+    }
+
+    /// Whether, from the next link that is up on, `Event::ConnectWanted` comes and
+    /// [`provide_connect`](Client::provide_connect) is waited for, within the limit of the attempt.
+    pub fn ask_connect(&self, ask: bool) {
+        self.shared.lock().asks_connect = ask;
+    }
+
+    /// Answers `Event::ConnectWanted`: what to put into CONNECT. The caller has checked it as that of a profile. Ignored,
+    /// and false, when nothing was asked.
+    pub fn provide_connect(&self, connect: ConnectOptions) -> bool {
+        self.shared.provide_connect(connect)
+    }
+
+    /// Makes the next attempt at once, if one waits for its time.
+    pub fn hasten(&self) {
+        self.shared.hasten();
+    }
+
+    /// From now on QoS is lowered to this instead of the bounds' [`max_qos`](session::Limits::max_qos); none: to theirs.
+    pub fn set_max_qos(&self, max_qos: Option<Qos>) {
+        self.shared.lock().set_max_qos(max_qos);
+    }
+
+    /// How often `Event::Tick` comes while connected; none: never.
+    pub fn set_tick(&self, every: Option<Duration>) {
+        self.shared.set_tick(every);
     }
 
     /// Accepts a message for delivery. The caller has checked the topic and the size
@@ -158,6 +193,30 @@ impl Client {
         Ok(())
     }
 
+    /// The same, under a packet id that is chosen now and stays the message's until it is done; the id. A message of QoS 0
+    /// has none, but takes one's turn.
+    pub fn publish_with_id(
+        &self,
+        topic: &str,
+        payload: &[u8],
+        qos: Qos,
+        retain: bool,
+        token: Token,
+        sending: Sending,
+    ) -> Result<PacketId, Refused> {
+        let mut inner = self.shared.lock();
+        let id = inner.session.publish_with_id(topic, payload, qos, retain, token)?;
+        if inner.wants_push(sending) {
+            self.shared.push(inner);
+        }
+        Ok(id)
+    }
+
+    /// The packet id whose turn it is: not in use, and not taken by this call. None while all are in use.
+    pub fn next_id(&self) -> Option<PacketId> {
+        self.shared.lock().session.next_id()
+    }
+
     /// Sends one SUBSCRIBE. At least one filter, each checked by the caller.
     pub fn subscribe(&self, filters: &[(&str, Qos)], token: Token, sending: Sending) -> Result<(), Refused> {
         let mut inner = self.shared.lock();
@@ -178,12 +237,32 @@ impl Client {
         Ok(())
     }
 
+    /// The caller is about to wait and offers to read from the socket itself meanwhile: the socket to wait on, unless the
+    /// connection is none of plain TCP or is better read in the background. To be followed by
+    /// [`give_back`](Self::give_back).
+    pub fn lend(&self) -> Option<net::Tcp> {
+        self.shared.lend()
+    }
+
+    /// The socket that [`lend`](Self::lend) gave is readable: reads once, without blocking. Whether something is to be
+    /// sent by that, by [`flush`](Self::flush) or a little later by itself.
+    pub fn serve(&self) -> bool {
+        self.shared.serve()
+    }
+
+    /// The caller no longer waits. If it does not wait again within a millisecond, reading goes on in the background.
+    pub fn give_back(&self) {
+        self.shared.give_back();
+    }
+
     /// Sends what is unsent now, without blocking, as far as the system takes it; the writer does the rest. To be
     /// called after a batch of [`Sending::AtFlush`], and cheap when there is nothing to do.
     pub fn flush(&self) {
         let inner = self.shared.lock();
         if inner.session.unsent() > 0 {
             self.shared.flush(inner);
+        } else {
+            self.shared.release(inner);
         }
     }
 
@@ -203,6 +282,12 @@ impl Client {
         self.shared.lock().session.pending()
     }
 
+    /// Bytes of payload in QoS 1 and 2 messages without their acknowledgement, and of everything else that the system has
+    /// not taken yet.
+    pub fn unsent_bytes(&self) -> usize {
+        self.shared.lock().session.unsent_bytes()
+    }
+
     /// What it is about.
     pub fn state(&self) -> State {
         self.shared.lock().state
@@ -216,14 +301,7 @@ impl Client {
     /// Whether it waits for nothing but its peer, its clock or its caller, and how far its connection has got. False
     /// while it dials, says goodbye, or has bytes to send or to read.
     pub fn is_settled(&self) -> (bool, Option<Traffic>) {
-        let inner = self.shared.lock();
-        let traffic = inner.traffic();
-        (
-            !self.shared.is_dialling()
-                && !inner.is_closing()
-                && traffic.is_none_or(|traffic| traffic.is_done),
-            traffic,
-        )
+        self.shared.is_settled()
     }
 
     /// Exchanges the events that wait for `empty`, which must have been emptied.

@@ -1,7 +1,6 @@
 //! What a client's callers and its task on the reactor share, behind one lock, and every change of it that is not I/O.
 
 use std::io::{self, Write};
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Waker};
@@ -10,11 +9,14 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use smol::Task;
 
+use super::dialogue::{Pause, Question};
 use super::error::ConnectError;
-use super::options::{Credentials, Options, Profile, Will};
+use super::options::{ConnectOptions, Credentials, Options, Will};
+use super::reader::Reader;
 use super::{Clock, Sending, Sink, State, reactor, supervisor};
+use crate::codec::Qos;
 use crate::net;
-use crate::session::{Event, Events, Keep, Session, Token};
+use crate::session::{Event, Events, Keep, Limits, Session, Token};
 
 /// The writer, once woken, waits this long for more before it takes the bytes: waking it costs the caller more than
 /// encoding many messages does.
@@ -42,7 +44,7 @@ pub(super) struct Shared {
     /// How many [`Client`](super::Client)s point here; the tasks do not count.
     pub(super) handles: AtomicUsize,
     /// A name is being resolved, or a connection made.
-    dialling: AtomicBool,
+    pub(super) dialling: AtomicBool,
     inner: Mutex<Inner>,
     /// Notified when [`Inner::closing`] becomes false.
     said_goodbye: Condvar,
@@ -62,12 +64,13 @@ pub(super) struct Inner {
     /// The sink has been told and nobody has come for the events yet.
     notified: bool,
     pub(super) writer: Writer,
+    pub(super) reader: Reader,
     /// The reader holds back because of [`MAX_EVENTS_BYTES`].
     pub(super) paused: bool,
     /// The last words of a connection that was ended by the caller, until its task takes them.
     farewell: Option<Farewell>,
     /// A connection still says goodbye.
-    closing: bool,
+    pub(super) closing: bool,
     /// It shall stop that at once.
     pub(super) cut: bool,
     /// What to keep when the caller ends a connection or nothing reconnects.
@@ -76,7 +79,15 @@ pub(super) struct Inner {
     pub(super) reconnects_after_loss: bool,
     /// Replaces the will of the options.
     pub(super) will: Option<Option<Will>>,
-    pub(super) credentials: CredentialsState,
+    pub(super) credentials: Question<Option<Credentials>>,
+    /// Each link's CONNECT is asked for.
+    pub(super) asks_connect: bool,
+    pub(super) introduction: Question<ConnectOptions>,
+    pub(super) pause: Pause,
+    /// The bounds of the session, but for `max_qos`.
+    pub(super) limits: Limits,
+    /// Replaces that of all limits.
+    pub(super) max_qos: Option<Qos>,
     pub(super) reconnects: u64,
 }
 
@@ -86,11 +97,11 @@ pub(super) struct Writer {
     /// The socket, if callers may send on it themselves.
     direct: Option<net::Tcp>,
     /// Bytes that the task has taken from the session and not written yet. Nobody else sends meanwhile.
-    lent: usize,
+    pub(super) lent: usize,
     attention: Attention,
     last_send: Option<Instant>,
     /// What the session's counters of bytes, in and out, were when the connection began.
-    before: (u64, u64),
+    pub(super) before: (u64, u64),
 }
 
 /// What the task does about bytes that wait to be written.
@@ -106,34 +117,12 @@ enum Attention {
     Now,
 }
 
-/// How far a connection has got.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Traffic {
-    /// Its two ports: ours and the peer's.
-    pub ports: (u16, u16),
-    /// Bytes received, and acted upon.
-    pub received: u64,
-    /// Bytes sent.
-    pub sent: u64,
-    /// Whether nothing is left to be done with what is here: no byte to be sent, none to be read.
-    pub is_done: bool,
-}
-
 /// What is left to do for a connection that the caller has ended.
 struct Farewell {
     /// To be written behind what the task has taken already; DISCONNECT is at the end.
     bytes: Vec<u8>,
     /// The caller has seen the connection and hears of its end.
     offline: bool,
-}
-
-/// Where a question for credentials stands.
-#[derive(Default)]
-pub(super) enum CredentialsState {
-    #[default]
-    NotAsked,
-    Asked,
-    Given(Option<Credentials>),
 }
 
 impl Shared {
@@ -146,6 +135,7 @@ impl Shared {
             handles: AtomicUsize::new(1),
             dialling: AtomicBool::new(false),
             inner: Mutex::new(Inner {
+                limits: session.limits(),
                 session,
                 state: State::Idle,
                 generation: 0,
@@ -153,6 +143,7 @@ impl Shared {
                 waker: None,
                 notified: false,
                 writer: Writer::default(),
+                reader: Reader::default(),
                 paused: false,
                 farewell: None,
                 closing: false,
@@ -160,7 +151,11 @@ impl Shared {
                 keep: Keep::Nothing,
                 reconnects_after_loss: false,
                 will: None,
-                credentials: CredentialsState::default(),
+                credentials: Question::default(),
+                asks_connect: false,
+                introduction: Question::default(),
+                pause: Pause::default(),
+                max_qos: None,
                 reconnects: 0,
             }),
             said_goodbye: Condvar::new(),
@@ -189,17 +184,17 @@ impl Shared {
     /// Gives the lock back and tells the sink if there is something new.
     #[inline]
     pub(super) fn release(&self, mut inner: MutexGuard<'_, Inner>) {
-        if inner.notified || inner.session.events().is_empty() {
-            return;
+        if !inner.session.events().is_empty() {
+            self.notify(inner);
         }
-        inner.notified = true;
-        drop(inner);
-        self.sink.ready();
     }
 
-    /// Whether it waits for the world outside, beyond its own connection, where no manual clock counts.
-    pub(super) fn is_dialling(&self) -> bool {
-        self.dialling.load(Ordering::Acquire)
+    /// Gives the lock back and tells the sink, unless that has been told since it came last.
+    fn notify(&self, mut inner: MutexGuard<'_, Inner>) {
+        if !std::mem::replace(&mut inner.notified, true) {
+            drop(inner);
+            self.sink.ready();
+        }
     }
 
     // What callers do.
@@ -214,8 +209,11 @@ impl Shared {
         }
         inner.state = State::Connecting;
         inner.reconnects_after_loss = options.reconnect.is_some();
-        inner.keep = options.profiles.first().map_or(Keep::Nothing, Profile::keep);
+        inner.keep = options.profiles.first().map_or(Keep::Nothing, |profile| profile.connect.keep());
         inner.will = None;
+        if let Some(limits) = options.profiles.first().and_then(|profile| profile.limits) {
+            inner.set_limits(limits);
+        }
         let error = match (started, options.profiles.first()) {
             (Err(error), _) => Some(format!("cannot start the network thread: {error}")),
             (_, None) => Some("no server is given".to_owned()),
@@ -246,14 +244,6 @@ impl Shared {
         waker.inspect(Waker::wake_by_ref);
     }
 
-    pub(super) fn provide_credentials(&self, credentials: Option<Credentials>) {
-        let mut inner = self.lock();
-        if matches!(inner.credentials, CredentialsState::Asked) {
-            inner.credentials = CredentialsState::Given(credentials);
-            wake(inner);
-        }
-    }
-
     pub(super) fn swap_events(&self, empty: &mut Events) {
         let mut inner = self.lock();
         inner.session.events().swap(empty);
@@ -267,13 +257,18 @@ impl Shared {
     #[cold]
     pub(super) fn push(&self, mut inner: MutexGuard<'_, Inner>) {
         if inner.session.unsent() == 0 {
-            return; // kept for later: there is no connection, or the window is full
+            // kept for later: there is no connection, or the window is full
+            return self.release(inner);
         }
         if self.clock.is_manual() {
             return self.flush(inner); // a test that moves time by hand shall not depend on the real one
         }
         if inner.writer.attention != Attention::Asleep || inner.session.unsent() >= LINGER_BYTES {
             return self.hurry(inner);
+        }
+        if let Some(until) = inner.reader.watched_until() {
+            inner.writer.attention = Attention::Until(until); // it comes by anyway
+            return;
         }
         let now = self.clock.now();
         if inner.writer.last_send.is_some_and(|at| now.saturating_duration_since(at) < QUIET) {
@@ -316,12 +311,6 @@ impl Shared {
 
     // What the task does.
 
-    /// Marks, while the result lives, that a name is being resolved or a connection made.
-    pub(super) fn dial(&self) -> Dialling<'_> {
-        self.dialling.store(true, Ordering::Release);
-        Dialling(self)
-    }
-
     /// What is left to write on a connection that the caller has ended; none if it never was one that the broker had
     /// accepted.
     pub(super) fn take_last_words(&self) -> Option<Vec<u8>> {
@@ -341,25 +330,14 @@ impl Shared {
                 inner.session.events().push(Event::Offline);
             }
             self.said_goodbye.notify_all();
+            // also without an event: somebody may be waiting for the client to be no longer busy
+            return self.notify(inner);
         }
         self.release(inner);
     }
 }
 
-/// What [`Shared::dial`] gives.
-pub(super) struct Dialling<'a>(&'a Shared);
-
-impl Drop for Dialling<'_> {
-    fn drop(&mut self) {
-        self.0.dialling.store(false, Ordering::Release);
-    }
-}
-
 impl Inner {
-    pub(super) fn is_closing(&self) -> bool {
-        self.closing
-    }
-
     pub(super) fn busy(&mut self) -> bool {
         self.state != State::Idle || self.closing || !self.session.events().is_empty()
     }
@@ -390,6 +368,7 @@ impl Inner {
     pub(super) fn opened(&mut self, direct: Option<net::Tcp>) {
         let stats = self.session.stats();
         self.writer = Writer { direct, before: (stats.bytes_in, stats.bytes_out), ..Writer::default() };
+        self.reader = Reader::default();
         self.paused = false;
     }
 
@@ -457,27 +436,23 @@ impl Inner {
     pub(super) fn end_connection(&mut self, keep: Keep) {
         self.session.handle_closed(keep);
         self.writer = Writer::default();
+        self.reader = Reader::default();
         self.paused = false;
-        self.credentials = CredentialsState::NotAsked;
+        self.credentials = Question::NotAsked;
+        self.introduction = Question::NotAsked;
     }
 
-    /// How far the connection has got; none without one, or with one whose socket is not for us to look at.
-    pub(super) fn traffic(&self) -> Option<Traffic> {
-        let socket = self.writer.direct.as_ref()?.get_ref();
-        let ports = (socket.local_addr().ok()?.port(), socket.peer_addr().ok()?.port());
-        let stats = self.session.stats();
-        let (before_in, before_out) = self.writer.before;
-        Some(Traffic {
-            ports,
-            received: stats.bytes_in - before_in,
-            sent: stats.bytes_out - before_out,
-            is_done: self.session.unsent() == 0
-                && self.writer.lent == 0
-                && (self.paused || !is_readable(socket)),
-        })
+    // Callers at the socket.
+
+    /// The socket, if callers may use it.
+    pub(super) fn direct(&self) -> Option<&net::Tcp> {
+        self.writer.direct.as_ref()
     }
 
-    // Direct sends.
+    /// What wakes the task.
+    pub(super) fn waker(&self) -> Option<Waker> {
+        self.waker.clone()
+    }
 
     #[inline]
     fn can_send_directly(&self) -> bool {
@@ -511,6 +486,7 @@ impl Inner {
             self.session.set_offline_queue(false);
             self.end_connection(self.keep);
         }
+        self.pause = Pause::None;
         self.state = State::Idle;
         was_connected
     }
@@ -578,12 +554,17 @@ impl Inner {
                         caller_is_connected = Some(false);
                     }
                 }
-                Event::ConnectFailed { .. } | Event::CredentialsWanted => {}
+                Event::ConnectFailed { .. }
+                | Event::CredentialsWanted
+                | Event::Attempt { .. }
+                | Event::AttemptFailed { .. }
+                | Event::ConnectWanted { .. }
+                | Event::Tick => {}
                 Event::Dropped { .. } => events.push(event),
                 other if !all => events.push(other),
                 Event::Published { token, .. }
                 | Event::Subscribed { token, .. }
-                | Event::Unsubscribed { token } => {
+                | Event::Unsubscribed { token, .. } => {
                     if token != Token::NONE {
                         events.push(Event::Dropped { token });
                     }
@@ -596,7 +577,7 @@ impl Inner {
 }
 
 /// Wakes the task, after giving the lock back: the woken thread needs it.
-fn wake(inner: MutexGuard<'_, Inner>) {
+pub(super) fn wake(inner: MutexGuard<'_, Inner>) {
     let waker = inner.waker.clone();
     drop(inner);
     waker.inspect(Waker::wake_by_ref);
@@ -615,9 +596,4 @@ fn send(socket: &net::Tcp, bytes: &[u8]) -> io::Result<usize> {
             outcome => return outcome,
         }
     }
-}
-
-/// Whether there is something to read: bytes, the end of the stream, or an error. The socket does not block.
-fn is_readable(socket: &TcpStream) -> bool {
-    !matches!(socket.peek(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
 }
