@@ -56,7 +56,7 @@ pub use event::{Event, Events, Granted, Token};
 pub use timer::Timer;
 pub use trace::TARGET as TRACE_TARGET;
 
-use crate::codec::{self, Connect, Deframer, Delivery, PacketId, Publish, Qos, Version, v4};
+use crate::codec::{Connect, Deframer, Delivery, PacketId, Publish, Qos, Version, v4};
 use elsewhere::Elsewhere;
 use ids::{IdMap, Ids};
 use outbox::Outbox;
