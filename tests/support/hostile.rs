@@ -426,10 +426,10 @@ impl Play {
             Seen::Published(token)
             | Seen::Subscribed(token)
             | Seen::Unsubscribed(token)
-            | Seen::Dropped(token) => {
-                if token.is_some() {
-                    self.ends[token.0 as usize - 1] += 1;
-                }
+            | Seen::Dropped(token)
+                if token.is_some() =>
+            {
+                self.ends[token.0 as usize - 1] += 1;
             }
             _ => {}
         }
