@@ -61,7 +61,9 @@ fn qos_1_loses_nothing_and_keeps_the_order() {
 fn qos_2_delivers_exactly_once_and_in_order() {
     let scale = Scale::chosen();
     let got = run(Qos::ExactlyOnce, &scale);
-    assert_eq!(got, (0..scale.messages).collect::<Vec<_>>());
+    let wrong = got.iter().enumerate().find(|(at, number)| at != *number);
+    assert_eq!(wrong, None, "place and number of the first that is wrong");
+    assert_eq!(got.len(), scale.messages);
 }
 
 /// Nobody is told: this test looks by itself.
@@ -149,31 +151,49 @@ fn run(qos: Qos, scale: &Scale) -> Vec<usize> {
     }
     let began = Instant::now();
     let mut random = Random::new(seed);
+    let mut publish = |to: &Side, sent: &mut usize| {
+        let payload = format!("{sent}{}", ".".repeat(random.below(120) as usize));
+        let token = Token(*sent as u32 + 1);
+        to.client.publish("chaos/t", payload.as_bytes(), qos, false, token, Sending::Soon).expect("room");
+        *sent += 1;
+    };
+    let finished = |to: &Side, from: &Side, sent: usize| {
+        to.client.pending().0 == 0 && from.got.last().is_none_or(|last| last + 1 == sent)
+    };
     let mut sent = 0;
     let mut restarts = 0;
-    let finished =
-        |to: &Side, from: &Side| to.client.pending().0 == 0 && from.got.last() == Some(&(scale.messages - 1));
     loop {
         let cuts = proxies.iter().map(Proxy::cuts).min().unwrap_or(0);
         // As far as the cuts have come, so that they are spread over all messages.
         let allowed = (cuts * scale.messages / scale.cuts + 20).min(scale.messages);
         while sent < allowed {
-            let payload = format!("{sent}{}", ".".repeat(random.below(120) as usize));
-            let token = Token(sent as u32 + 1);
-            to.client.publish("chaos/t", payload.as_bytes(), qos, false, token, Sending::Soon).expect("room");
-            sent += 1;
+            publish(&to, &mut sent);
         }
         if restarts < scale.restarts && cuts >= (restarts + 1) * scale.cuts / (scale.restarts + 1) {
+            if qos == Qos::ExactlyOnce {
+                // mosquitto 2.0 forgets in a restart that it had sent PUBREL, and sends such messages again, which a
+                // receiver cannot tell from new ones. So it has no PUBREC from the subscriber when it ends.
+                proxies.iter().for_each(|proxy| proxy.rage(false));
+                wait("all is quiet", || {
+                    to.take();
+                    from.take();
+                    let up = [&to, &from].map(|side| side.client.state() == State::Connected);
+                    up == [true, true] && finished(&to, &from, sent) && proxies.iter().all(Proxy::is_quiet)
+                });
+                proxies[1].hold(true);
+                for _ in sent..(sent + 40).min(scale.messages) {
+                    publish(&to, &mut sent);
+                }
+            }
             broker.restart();
+            proxies[1].hold(false);
             restarts += 1;
         }
         let calm = sent == scale.messages && cuts >= scale.cuts;
-        for proxy in &proxies {
-            proxy.rage(!calm);
-        }
+        proxies.iter().for_each(|proxy| proxy.rage(!calm));
         to.take();
         from.take();
-        if calm && finished(&to, &from) {
+        if calm && finished(&to, &from, sent) {
             break;
         }
         assert!(

@@ -62,7 +62,7 @@ pub(super) struct Inner {
     /// The reader holds back because of [`MAX_EVENTS_BYTES`].
     pub(super) paused: bool,
     /// The last words of a connection that was ended by the caller, until its task takes them.
-    farewell: Option<Farewell>,
+    farewell: Option<Box<Farewell>>,
     /// A connection still says goodbye.
     closing: bool,
     /// It shall stop that at once.
@@ -71,8 +71,8 @@ pub(super) struct Inner {
     pub(super) keep: Keep,
     /// Whether this `connect` reconnects after a loss.
     pub(super) reconnects_after_loss: bool,
-    /// Replaces the will of the options.
-    pub(super) will: Option<Option<Will>>,
+    /// Replaces the will of the options. Boxed, like what follows, because most clients never have one.
+    pub(super) will: Option<Option<Box<Will>>>,
     pub(super) credentials: CredentialsState,
     pub(super) reconnects: u64,
 }
@@ -115,7 +115,7 @@ pub(super) enum CredentialsState {
     #[default]
     NotAsked,
     Asked,
-    Given(Option<Credentials>),
+    Given(Option<Box<Credentials>>),
 }
 
 impl Shared {
@@ -202,7 +202,8 @@ impl Shared {
             inner.fail(&ConnectError::Setup(error));
         } else {
             let previous = inner.task.take();
-            let task = supervisor::run(self.clone(), inner.generation, options, previous);
+            let task =
+                supervisor::run(self.clone(), inner.generation, supervisor::Plan::new(options), previous);
             inner.task = Some(reactor::spawn(task));
         }
         self.release(inner);
@@ -225,7 +226,7 @@ impl Shared {
     pub(super) fn provide_credentials(&self, credentials: Option<Credentials>) {
         let mut inner = self.lock();
         if matches!(inner.credentials, CredentialsState::Asked) {
-            inner.credentials = CredentialsState::Given(credentials);
+            inner.credentials = CredentialsState::Given(credentials.map(Box::new));
             wake(inner);
         }
     }
@@ -444,7 +445,7 @@ impl Inner {
         self.generation += 1;
         if was_connected {
             let bytes = self.last_words(now, flush);
-            self.farewell = Some(Farewell { bytes, offline: false });
+            self.farewell = Some(Box::new(Farewell { bytes, offline: false }));
             self.closing = true;
         }
         if self.state != State::Idle {

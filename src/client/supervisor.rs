@@ -26,12 +26,13 @@ use crate::net;
 use crate::session::{self, Event, Keep};
 
 /// The task of one `connect`. `previous` is that of the one before, which may still say goodbye.
-pub(super) async fn run(shared: Arc<Shared>, generation: u64, options: Options, previous: Option<Task<()>>) {
+///
+/// This future lives as long as the connection, so it holds little: what only some steps need is boxed and gone after them.
+pub(super) async fn run(shared: Arc<Shared>, generation: u64, plan: Box<Plan>, previous: Option<Task<()>>) {
     if let Some(previous) = previous {
         previous.await;
     }
-    let backoff = Backoff::new(options.reconnect.unwrap_or_default(), options.profiles.len());
-    let mut supervisor = Supervisor { shared: &shared, generation, options: &options, backoff };
+    let mut supervisor = Supervisor { shared: &shared, generation, plan: Some(plan) };
     if AssertUnwindSafe(supervisor.supervise()).catch_unwind().await.is_err() {
         // a bug of ours; the panic's message has gone to standard error
         tracing::error!(target: "mqtt", "internal error, the connection is given up");
@@ -43,8 +44,21 @@ pub(super) async fn run(shared: Arc<Shared>, generation: u64, options: Options, 
 struct Supervisor<'a> {
     shared: &'a Arc<Shared>,
     generation: u64,
-    options: &'a Options,
+    /// Gone once there is a connection that nothing will follow.
+    plan: Option<Box<Plan>>,
+}
+
+/// What attempts need.
+pub(super) struct Plan {
+    options: Options,
     backoff: Backoff,
+}
+
+impl Plan {
+    pub(super) fn new(options: Options) -> Box<Plan> {
+        let backoff = Backoff::new(options.reconnect.unwrap_or_default(), options.profiles.len());
+        Box::new(Plan { options, backoff })
+    }
 }
 
 /// How an attempt, and the connection that it may have led to, ended.
@@ -60,8 +74,7 @@ enum Outcome {
 impl Supervisor<'_> {
     async fn supervise(&mut self) {
         loop {
-            let profile = &self.options.profiles[self.backoff.profile()];
-            let outcome = match self.attempt(profile).await {
+            let outcome = match self.attempt().await {
                 Ok(outcome) => outcome,
                 Err(error) => Outcome::Failed(error),
             };
@@ -70,46 +83,49 @@ impl Supervisor<'_> {
                 Outcome::Failed(error) => self.failed(&error),
                 Outcome::Lost(end) => self.lost(&end),
             };
-            if !go_on {
-                return;
-            }
-            let wait = self.backoff.wait(random());
+            let Some(plan) = self.plan.as_mut().filter(|_| go_on) else { return };
+            let wait = plan.backoff.wait(random());
             tracing::debug!(target: "mqtt", "next attempt in {wait:?}");
             // a wait that no clock can show is one for ever
             let until = self.clock().now().checked_add(wait);
-            if self.unless_replaced(sleep(self.clock(), until)).await.is_none() {
+            if Box::pin(self.unless_replaced(sleep(self.clock(), until))).await.is_none() {
                 return;
             }
         }
     }
 
     /// One attempt, and the connection if there comes one.
-    async fn attempt(&self, profile: &Profile) -> Result<Outcome, ConnectError> {
-        let credentials = if self.options.ask_credentials {
-            match self.ask_credentials().await {
-                Some(given) => Some(given.ok_or(ConnectError::NoCredentials)?),
-                None => return Ok(Outcome::Replaced),
-            }
-        } else {
-            None
-        };
-        let deadline = self.clock().now().checked_add(self.options.connect_timeout);
-        let Some(stream) = self.unless_replaced(self.dial(profile, deadline)).await else {
-            return Ok(Outcome::Replaced);
-        };
-        let stream = stream?;
-        if !self.send_connect(profile, credentials.as_ref(), &stream, deadline) {
-            return Ok(Outcome::Replaced);
-        }
-        let mut driver = Driver::new(self.shared.clone(), self.generation, stream);
+    async fn attempt(&mut self) -> Result<Outcome, ConnectError> {
+        let Some(mut driver) = Box::pin(self.open()).await? else { return Ok(Outcome::Replaced) };
+        self.plan.take_if(|plan| plan.options.reconnect.is_none());
         let end = driver.run().await;
         if let Some(outcome) = self.conclude(end) {
             return outcome;
         }
         if let Some(last_words) = self.shared.take_last_words() {
-            driver.say_goodbye(last_words).await;
+            Box::pin(driver.say_goodbye(last_words)).await;
         }
         Ok(Outcome::Replaced)
+    }
+
+    /// A byte stream with CONNECT to be sent; none if the attempt is replaced.
+    async fn open(&self) -> Result<Option<Driver>, ConnectError> {
+        let Some(plan) = &self.plan else { return Ok(None) };
+        let options = &plan.options;
+        let profile = &options.profiles[plan.backoff.profile()];
+        let credentials = if options.ask_credentials {
+            match self.ask_credentials().await {
+                Some(given) => Some(given.ok_or(ConnectError::NoCredentials)?),
+                None => return Ok(None),
+            }
+        } else {
+            None
+        };
+        let deadline = self.clock().now().checked_add(options.connect_timeout);
+        let Some(stream) = self.unless_replaced(self.dial(profile, deadline)).await else { return Ok(None) };
+        let stream = stream?;
+        let sends = self.send_connect(profile, credentials.as_deref(), &stream, deadline);
+        Ok(sends.then(|| Driver::new(self.shared.clone(), self.generation, stream)))
     }
 
     /// How a connection ended that the caller has not ended.
@@ -122,7 +138,7 @@ impl Supervisor<'_> {
     }
 
     /// Asks the caller; none if the attempt is replaced meanwhile.
-    async fn ask_credentials(&self) -> Option<Option<Credentials>> {
+    async fn ask_credentials(&self) -> Option<Option<Box<Credentials>>> {
         {
             let mut inner = self.shared.current(self.generation)?;
             inner.credentials = CredentialsState::Asked;
@@ -173,7 +189,7 @@ impl Supervisor<'_> {
         inner.opened(stream.direct());
         let Inner { session, will, .. } = &mut *inner;
         let will = match will {
-            Some(replaced) => replaced.as_ref(),
+            Some(replaced) => replaced.as_deref(),
             None => profile.connect.will.as_ref(),
         };
         session.connect(&profile.connect.packet(will, credentials), deadline);
@@ -202,7 +218,7 @@ impl Supervisor<'_> {
         let Some(mut inner) = shared.current(self.generation) else { return false };
         tracing::warn!(target: "mqtt", "connection lost: {end}");
         if inner.session.progressed(shared.clock.now()) {
-            self.backoff.progressed();
+            self.plan.iter_mut().for_each(|plan| plan.backoff.progressed());
         }
         let retries = inner.reconnects_after_loss;
         let keep = if retries { Keep::Session } else { inner.keep };
@@ -315,5 +331,19 @@ mod tests {
         let drawn: Vec<f64> = (0..200).map(|_| random()).collect();
         assert!(drawn.iter().all(|random| (-1.0..=1.0).contains(random)));
         assert!(drawn.iter().any(|random| *random < -0.2) && drawn.iter().any(|random| *random > 0.2));
+    }
+
+    #[test]
+    fn the_task_of_an_idle_connection_is_small() {
+        struct Deaf;
+        impl crate::client::Sink for Deaf {
+            fn ready(&self) {}
+        }
+        let server = crate::client::Server { host: "host".into(), port: 1 };
+        let plan = Plan::new(Options::new(Profile { server, connect: Default::default() }));
+        let session = session::Session::new(Default::default());
+        let task = size_of_val(&run(Shared::new(session, Clock::real(), Arc::new(Deaf)), 1, plan, None));
+        assert!(task <= 320, "{task} bytes: box what only some steps need");
+        assert!(size_of::<Shared>() <= 880, "{} bytes", size_of::<Shared>());
     }
 }

@@ -11,7 +11,7 @@ use crate::codec::{PacketId, Qos};
 pub(super) struct Subscriptions {
     requests: BTreeMap<PacketId, Request>,
     /// What may have to be renewed; only recorded where that is wanted.
-    wanted: Option<HashMap<Box<str>, Wanted>>,
+    wanted: Option<Box<HashMap<Box<str>, Wanted>>>,
     /// The number of the next filter in `wanted`.
     next: u64,
 }
@@ -36,7 +36,7 @@ struct Wanted {
 
 impl Subscriptions {
     pub(super) fn new(remember: bool) -> Subscriptions {
-        Subscriptions { wanted: remember.then(HashMap::new), ..Subscriptions::default() }
+        Subscriptions { wanted: remember.then(Box::default), ..Subscriptions::default() }
     }
 
     /// A SUBSCRIBE went out.

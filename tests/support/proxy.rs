@@ -53,11 +53,15 @@ struct Shared {
     upstream: AtomicU16,
     /// Blows fall.
     raging: AtomicBool,
+    /// Nothing of what clients send is delivered.
+    holding: AtomicBool,
     stopped: AtomicBool,
     /// Connections that were ended by a blow.
     cuts: AtomicUsize,
     stalls: AtomicUsize,
     random: Mutex<Random>,
+    /// When something was last delivered.
+    delivered: Mutex<Instant>,
     /// When connections came.
     attempts: Mutex<Vec<Instant>>,
     /// A connection is hit before it has carried so many bytes…
@@ -74,10 +78,12 @@ impl Proxy {
         let shared = Arc::new(Shared {
             upstream: AtomicU16::new(upstream),
             raging: AtomicBool::new(false),
+            holding: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             cuts: AtomicUsize::new(0),
             stalls: AtomicUsize::new(0),
             random: Mutex::new(Random::new(seed)),
+            delivered: Mutex::new(Instant::now()),
             attempts: Mutex::default(),
             bytes,
             millis,
@@ -107,6 +113,16 @@ impl Proxy {
     /// Whether blows fall from now on.
     pub(crate) fn rage(&self, on: bool) {
         self.shared.raging.store(on, Ordering::SeqCst);
+    }
+
+    /// Whether what clients send is held back from now on.
+    pub(crate) fn hold(&self, on: bool) {
+        self.shared.holding.store(on, Ordering::SeqCst);
+    }
+
+    /// Whether nothing has been delivered for a while.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.shared.delivered.lock().elapsed() > Duration::from_millis(300)
     }
 
     /// Connections ended by a blow.
@@ -198,7 +214,8 @@ impl Link {
         let mut muted: Option<Instant> = None;
         let mut buffer = [0; 2048];
         while !self.dead.load(Ordering::SeqCst) && !self.shared.stopped.load(Ordering::SeqCst) {
-            if self.stalled.lock().is_some_and(|until| Instant::now() < until) {
+            let held = upwards && self.shared.holding.load(Ordering::SeqCst);
+            if held || self.stalled.lock().is_some_and(|until| Instant::now() < until) {
                 thread::sleep(SLICE);
                 continue;
             }
@@ -214,6 +231,9 @@ impl Link {
                     return;
                 }
                 continue;
+            }
+            if n > 0 {
+                *self.shared.delivered.lock() = Instant::now();
             }
             let (deliver, blow) = self.look(n as u64);
             if to.write_all(&buffer[..deliver]).is_err() {
