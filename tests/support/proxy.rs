@@ -214,8 +214,7 @@ impl Link {
         let mut muted: Option<Instant> = None;
         let mut buffer = [0; 2048];
         while !self.dead.load(Ordering::SeqCst) && !self.shared.stopped.load(Ordering::SeqCst) {
-            let held = upwards && self.shared.holding.load(Ordering::SeqCst);
-            if held || self.stalled.lock().is_some_and(|until| Instant::now() < until) {
+            if self.stalled.lock().is_some_and(|until| Instant::now() < until) {
                 thread::sleep(SLICE);
                 continue;
             }
@@ -231,6 +230,13 @@ impl Link {
                     return;
                 }
                 continue;
+            }
+            // after reading: what came meanwhile is held back too
+            while upwards && self.shared.holding.load(Ordering::SeqCst) {
+                if self.dead.load(Ordering::SeqCst) {
+                    return;
+                }
+                thread::sleep(SLICE);
             }
             if n > 0 {
                 *self.shared.delivered.lock() = Instant::now();
