@@ -62,18 +62,26 @@ end
 
 local failed = false
 
--- Does `work`, `count` times in all, in rounds, after as much to warm up; at most `limit` bytes are left of each.
+-- Does `work`, `count` times in all, in rounds, after as much to warm up; at most `limit` bytes are left of each. What
+-- leaks does so each time, what the allocator happens to need more does not: of three tries one has to be good.
 local function measure(name, count, limit, work)
-  local round = math.ceil(count / ROUNDS)
-  for _ = 1, ROUNDS do work(round) end
-  local before = settled()
-  for _ = 1, ROUNDS do work(round) end
-  local after = settled(before)
-  local each = (after.memory - before.memory) / count
-  local good = each <= limit and after.descriptors <= before.descriptors and after.threads <= before.threads
+  local function rounds()
+    for _ = 1, ROUNDS do work(math.ceil(count / ROUNDS)) end
+  end
+  rounds()
+  local good
+  for try = 1, 3 do
+    local before = settled()
+    rounds()
+    local after = settled(before)
+    local each = (after.memory - before.memory) / count
+    good = each <= limit and after.descriptors <= before.descriptors and after.threads <= before.threads
+    print(("%-28s %7d: %6.2f bytes each (at most %d), descriptors %d -> %d, threads %d -> %d%s"):format(name, count,
+      each, limit, before.descriptors, after.descriptors, before.threads, after.threads,
+      good and "" or "  try " .. try .. " FAILED"))
+    if good then break end
+  end
   failed = failed or not good
-  print(("%-28s %7d: %6.2f bytes each (at most %d), descriptors %d -> %d, threads %d -> %d%s"):format(name, count, each,
-    limit, before.descriptors, after.descriptors, before.threads, after.threads, good and "" or "  FAILED"))
 end
 
 local port, pipe = broker()
@@ -117,7 +125,8 @@ for qos = 0, 2 do
   measure("messages of qos " .. qos .. ", both ways", math.ceil(MESSAGES / 3), 4, function(n)
     acknowledged, arrived = 0, 0
     for i = 1, n do
-      assert(client:publish("leak/" .. i % 100, ("x"):rep(i % 200), qos, 0, function() acknowledged = acknowledged + 1 end))
+      local function back() acknowledged = acknowledged + 1 end
+      assert(client:publish("leak/" .. i % 100, ("x"):rep(i % 200), qos, 0, back))
       if i - arrived > 1000 then assert(mqtt.wait(function() return i - arrived < 500 end, 20)) end
     end
     assert(mqtt.wait(function() return acknowledged == n and arrived == n end, 20))
