@@ -43,6 +43,14 @@ thread_local! {
     static INPUT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
+/// Runs `f` with the thread's read buffer.
+pub(super) fn with_input<R>(f: impl FnOnce(&mut [u8]) -> R) -> R {
+    INPUT.with_borrow_mut(|input| {
+        input.resize(READ_BUFFER, 0);
+        f(input)
+    })
+}
+
 /// Why a connection is no longer driven.
 #[derive(Debug)]
 pub(super) enum End {
@@ -90,6 +98,8 @@ pub(super) struct Driver {
     alarm: Alarm,
     /// For the end of lingering.
     linger: Alarm,
+    /// For the end of a caller's lease of the reading.
+    lease: Alarm,
 }
 
 impl Driver {
@@ -105,6 +115,7 @@ impl Driver {
             write_error: None,
             alarm: Alarm::default(),
             linger: Alarm::default(),
+            lease: Alarm::default(),
         }
     }
 
@@ -130,7 +141,12 @@ impl Driver {
         self.read(cx, budget)?;
         // Not before reading: after the machine was suspended the answer to a PINGREQ may lie in the socket.
         let now = self.shared.clock.now();
-        self.shared.enter(self.generation, cx).ok_or(End::Replaced)?.session.handle_timeout(now)?;
+        let mut inner = self.shared.enter(self.generation, cx).ok_or(End::Replaced)?;
+        if let Some(end) = inner.end_found() {
+            return Err(end);
+        }
+        inner.session.handle_timeout(now)?;
+        drop(inner);
         self.write(cx, budget)?;
         if *budget == 0 {
             cx.waker().wake_by_ref();
@@ -139,12 +155,14 @@ impl Driver {
         if let Some(error) = self.write_error.take() {
             return Err(End::Write(error));
         }
-        let (timeout, lingers_until) = {
-            let inner = self.shared.enter(self.generation, cx).ok_or(End::Replaced)?;
-            (inner.session.poll_timeout(), inner.lingers_until())
+        let (timeout, lingers_until, lease_ends) = {
+            let mut inner = self.shared.enter(self.generation, cx).ok_or(End::Replaced)?;
+            (inner.session.poll_timeout(), inner.lingers_until(), inner.lease_ends())
         };
         let clock = &self.shared.clock;
-        Ok(self.alarm.poll(timeout, clock, cx) | self.linger.poll(lingers_until, clock, cx))
+        Ok(self.alarm.poll(timeout, clock, cx)
+            | self.linger.poll(lingers_until, clock, cx)
+            | self.lease.poll(lease_ends, clock, cx))
     }
 
     fn write(&mut self, cx: &mut Context<'_>, budget: &mut usize) -> Result<(), End> {
@@ -190,24 +208,28 @@ impl Driver {
 
     /// Takes what came.
     fn read(&mut self, cx: &mut Context<'_>, budget: &mut usize) -> Result<(), End> {
-        INPUT.with_borrow_mut(|input| {
-            input.resize(READ_BUFFER, 0);
+        with_input(|input| {
             loop {
                 {
+                    let now = self.shared.clock.now();
                     let mut inner = self.shared.enter(self.generation, cx).ok_or(End::Replaced)?;
-                    inner.check_back_pressure(self.shared.clock.now());
-                    if inner.paused || *budget == 0 {
+                    inner.check_back_pressure(now);
+                    if *budget == 0 || !inner.begin_reading(now) {
                         return Ok(());
                     }
                 }
                 *budget -= 1;
                 let n = match Pin::new(&mut self.stream).poll_read(cx, input) {
-                    Poll::Pending => return Ok(()),
+                    Poll::Pending => 0,
                     Poll::Ready(Ok(0)) => return Err(End::Eof),
                     Poll::Ready(Ok(n)) => n,
                     Poll::Ready(Err(error)) => return Err(End::Read(error)),
                 };
                 let mut inner = self.shared.enter(self.generation, cx).ok_or(End::Replaced)?;
+                inner.end_reading(n);
+                if n == 0 {
+                    return Ok(());
+                }
                 let outcome = inner.session.handle_input(self.shared.clock.now(), &input[..n]);
                 let accepted = inner.note_accepted();
                 self.shared.release(inner);
@@ -303,10 +325,7 @@ impl Driver {
     }
 
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        INPUT.with_borrow_mut(|input| {
-            input.resize(READ_BUFFER, 0);
-            Pin::new(&mut self.stream).poll_read(cx, input)
-        })
+        with_input(|input| Pin::new(&mut self.stream).poll_read(cx, input))
     }
 }
 

@@ -21,6 +21,7 @@
 //! | `shared` | the state behind the lock, and every change of it that is not I/O |
 //! | `supervisor` | one task from `connect` to the end: attempts, losses, reconnects |
 //! | `driver` | one connection: writes, reads, timers; its goodbye |
+//! | `reader` | who reads: that task, or a caller that waits |
 //! | `reconnect` | when to try again, and where (pure) |
 //! | `options`, `error`, `clock`, `reactor` | plain values, reasons, time, the thread |
 
@@ -29,6 +30,7 @@ mod driver;
 pub mod error;
 pub mod options;
 pub mod reactor;
+mod reader;
 pub mod reconnect;
 mod shared;
 mod shutdown;
@@ -43,6 +45,7 @@ pub use options::{ClientOptions, ConnectOptions, Credentials, Options, Policy, P
 pub use shutdown::shutdown_all;
 
 use crate::codec::Qos;
+use crate::net;
 use crate::session::{self, Config, Events, Refused, Session, Token};
 use crate::sys;
 use shared::Shared;
@@ -175,6 +178,24 @@ impl Client {
             self.shared.push(inner);
         }
         Ok(())
+    }
+
+    /// The caller is about to wait and offers to read from the socket itself meanwhile: the socket to wait on, unless the
+    /// connection is none of plain TCP or is better read in the background. To be followed by
+    /// [`give_back`](Self::give_back).
+    pub fn lend(&self) -> Option<net::Tcp> {
+        self.shared.lend()
+    }
+
+    /// The socket that [`lend`](Self::lend) gave is readable: reads once, without blocking. Whether something is to be
+    /// sent by that, by [`flush`](Self::flush) or a little later by itself.
+    pub fn serve(&self) -> bool {
+        self.shared.serve()
+    }
+
+    /// The caller no longer waits. If it does not wait again within a millisecond, reading goes on in the background.
+    pub fn give_back(&self) {
+        self.shared.give_back();
     }
 
     /// Sends what is unsent now, without blocking, as far as the system takes it; the writer does the rest. To be

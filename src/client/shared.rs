@@ -11,6 +11,7 @@ use smol::Task;
 
 use super::error::ConnectError;
 use super::options::{Credentials, Options, Profile, Will};
+use super::reader::Reader;
 use super::{Clock, Sending, Sink, State, reactor, supervisor};
 use crate::net;
 use crate::session::{Event, Events, Keep, Session, Token};
@@ -59,6 +60,7 @@ pub(super) struct Inner {
     /// The sink has been told and nobody has come for the events yet.
     notified: bool,
     pub(super) writer: Writer,
+    pub(super) reader: Reader,
     /// The reader holds back because of [`MAX_EVENTS_BYTES`].
     pub(super) paused: bool,
     /// The last words of a connection that was ended by the caller, until its task takes them.
@@ -134,6 +136,7 @@ impl Shared {
                 waker: None,
                 notified: false,
                 writer: Writer::default(),
+                reader: Reader::default(),
                 paused: false,
                 farewell: None,
                 closing: false,
@@ -252,6 +255,10 @@ impl Shared {
         if inner.writer.attention != Attention::Asleep || inner.session.unsent() >= LINGER_BYTES {
             return self.hurry(inner);
         }
+        if let Some(until) = inner.reader.watched_until() {
+            inner.writer.attention = Attention::Until(until); // it comes by anyway
+            return;
+        }
         let now = self.clock.now();
         if inner.writer.last_send.is_some_and(|at| now.saturating_duration_since(at) < QUIET) {
             inner.writer.attention = Attention::Until(now + LINGER);
@@ -347,6 +354,7 @@ impl Inner {
     /// A byte stream is up.
     pub(super) fn opened(&mut self, direct: Option<net::Tcp>) {
         self.writer = Writer { direct, ..Writer::default() };
+        self.reader = Reader::default();
         self.paused = false;
     }
 
@@ -414,11 +422,22 @@ impl Inner {
     pub(super) fn end_connection(&mut self, keep: Keep) {
         self.session.handle_closed(keep);
         self.writer = Writer::default();
+        self.reader = Reader::default();
         self.paused = false;
         self.credentials = CredentialsState::NotAsked;
     }
 
-    // Direct sends.
+    // Callers at the socket.
+
+    /// The socket, if callers may use it.
+    pub(super) fn direct(&self) -> Option<&net::Tcp> {
+        self.writer.direct.as_ref()
+    }
+
+    /// What wakes the task.
+    pub(super) fn waker(&self) -> Option<Waker> {
+        self.waker.clone()
+    }
 
     #[inline]
     fn can_send_directly(&self) -> bool {

@@ -119,7 +119,7 @@ pub fn shared(filter: &str) -> Option<(&str, &str)> {
 
 /// [`check_name`] for the bytes that stand in a packet, which may be no UTF-8 either.
 #[inline]
-pub(super) fn check_name_bytes(name: &[u8]) -> Result<(), TopicError> {
+pub fn check_name_bytes(name: &[u8]) -> Result<(), TopicError> {
     if is_simple(name) && name.len().wrapping_sub(1) < MAX_TOPIC {
         Ok(())
     } else {

@@ -9,8 +9,9 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::State;
-use super::event_queue::{Entry, Waited};
+use super::event_queue::{Entry, MAX_SOCKETS, Waited};
 use super::peer::{Peer, slot};
+use crate::net::Tcp;
 use crate::session::{Event, Events, Token};
 
 /// The key of the Lua state itself, whose callbacks are those of `mqtt.log` and `mqtt.trace`.
@@ -117,6 +118,8 @@ pub(crate) struct Cursor {
     granted: RefCell<Granted>,
     /// The log line taken last.
     text: RefCell<String>,
+    /// The clients that had events last, newest first; 0 is none.
+    recent: Cell<[u32; MAX_SOCKETS]>,
     /// Where on the C stack values are being pushed; 0 when nowhere.
     pinned: Cell<usize>,
     /// What was replaced while values were being pushed.
@@ -213,6 +216,18 @@ impl Cursor {
         self.granted.borrow().get(index).map(|(filter, qos)| (std::ptr::from_ref(&**filter), *qos))
     }
 
+    /// This client has events.
+    #[inline]
+    fn note(&self, key: u32) {
+        let mut recent = self.recent.get();
+        if recent[0] != key {
+            let at = recent.iter().position(|other| *other == key).unwrap_or(MAX_SOCKETS - 1);
+            recent[..=at].rotate_right(1);
+            recent[0] = key;
+            self.recent.set(recent);
+        }
+    }
+
     fn set_text(&self, text: String) -> *const [u8] {
         let old = self.text.replace(text);
         self.discard(Trash::Text(old));
@@ -299,6 +314,7 @@ impl State {
                 None => break,
                 Some(Entry::Client(key)) => {
                     let Some(peer) = self.peers.get(key) else { continue };
+                    self.cursor.note(key);
                     if self.cursor.is_pinned() {
                         self.cursor.discard(Trash::Events(self.cursor.events.take()));
                     }
@@ -352,11 +368,30 @@ impl State {
             None => Duration::MAX,
             Some(at) => at.saturating_duration_since(Instant::now()),
         };
-        match self.queue.wait(left.min(SLICE)) {
+        let (peers, sockets) = if left.is_zero() { (vec![], vec![]) } else { self.lent_sockets() };
+        let waited = self.queue.wait(left.min(SLICE), &sockets, |readable| {
+            for (n, peer) in peers.iter().enumerate() {
+                if readable >> n & 1 == 1 && peer.client.serve() {
+                    self.peers.mark_dirty(peer);
+                }
+            }
+        });
+        for peer in &peers {
+            peer.client.give_back();
+        }
+        match waited {
             Waited::Ready => Outcome::Ready,
             Waited::TimedOut if left <= SLICE => Outcome::TimedOut,
             Waited::TimedOut | Waited::Interrupted => Outcome::Tick,
         }
+    }
+
+    /// The sockets that Lua may read from while it waits: those of the clients that had events last. A message that
+    /// comes there runs its callback without another thread in between.
+    fn lent_sockets(&self) -> (Vec<Rc<Peer>>, Vec<Tcp>) {
+        let recent = self.cursor.recent.get();
+        let peers = recent.into_iter().filter_map(|key| self.peers.get(key));
+        peers.filter_map(|peer| peer.client.lend().map(|socket| (peer, socket))).unzip()
     }
 }
 

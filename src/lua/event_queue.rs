@@ -16,9 +16,13 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 
 use crate::client::Sink;
+use crate::net::Tcp;
 
 /// Log and trace lines that wait to be delivered; more are counted and dropped.
 const MAX_LINES: usize = 10_000;
+
+/// The most sockets that Lua waits on beside the queue's own descriptor.
+pub(crate) const MAX_SOCKETS: usize = 4;
 
 /// A reason to look.
 #[derive(Debug)]
@@ -167,8 +171,9 @@ impl EventQueue {
         }
     }
 
-    /// Blocks until there are entries, at most for `timeout`.
-    pub(crate) fn wait(&self, timeout: Duration) -> Waited {
+    /// Blocks until there are entries or one of `sockets`, at most [`MAX_SOCKETS`], is readable, at most for `timeout`.
+    /// Which of the sockets are, as bits, is told to `serve`; a wait that this ends is over as if there were entries.
+    pub(crate) fn wait(&self, timeout: Duration, sockets: &[Tcp], serve: impl FnOnce(u32)) -> Waited {
         let fd = {
             let mut inner = self.inner.lock();
             if !inner.entries.is_empty() || inner.lost > 0 {
@@ -187,14 +192,27 @@ impl EventQueue {
             tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: timeout.subsec_nanos().into(),
         };
-        let mut fds = [PollFd::from_borrowed_fd((*fd).as_fd(), PollFlags::IN)];
-        let outcome = rustix::event::poll(&mut fds, Some(&timeout));
+        let mut fds: [_; 1 + MAX_SOCKETS] = std::array::from_fn(|n| {
+            let fd = match n.checked_sub(1) {
+                Some(n) if n < sockets.len() => sockets[n].as_fd(),
+                _ => (*fd).as_fd(),
+            };
+            PollFd::from_borrowed_fd(fd, PollFlags::IN)
+        });
+        let fds = &mut fds[..=sockets.len()];
+        let outcome = rustix::event::poll(fds, Some(&timeout));
         self.inner.lock().waiting = false;
         match outcome {
-            Ok(0) => Waited::TimedOut,
-            Err(Errno::INTR) => Waited::Interrupted,
-            _ => Waited::Ready,
+            Ok(0) => return Waited::TimedOut,
+            Err(Errno::INTR) => return Waited::Interrupted,
+            _ => {}
         }
+        let readable = fds[1..].iter().enumerate().filter(|(_, fd)| !fd.revents().is_empty());
+        let readable = readable.fold(0, |bits, (n, _)| bits | 1 << n);
+        if readable != 0 {
+            serve(readable);
+        }
+        Waited::Ready
     }
 }
 
@@ -269,7 +287,7 @@ mod tests {
         let queue = EventQueue::new().expect("a descriptor");
         queue.push(Entry::Timer);
         assert!(!queue.inner.lock().signalled);
-        assert_eq!(queue.wait(Duration::from_secs(60)), Waited::Ready);
+        assert_eq!(queue.wait(Duration::from_secs(60), &[], |_| {}), Waited::Ready);
     }
 
     #[test]
@@ -282,10 +300,10 @@ mod tests {
                 }
                 queue.push(Entry::Client(7));
             });
-            assert_eq!(queue.wait(Duration::from_secs(60)), Waited::Ready);
+            assert_eq!(queue.wait(Duration::from_secs(60), &[], |_| {}), Waited::Ready);
         });
         assert!(matches!(queue.pop(), Some(Entry::Client(7))));
-        assert_eq!(queue.wait(Duration::ZERO), Waited::TimedOut);
+        assert_eq!(queue.wait(Duration::ZERO, &[], |_| {}), Waited::TimedOut);
     }
 
     #[test]

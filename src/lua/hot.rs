@@ -204,10 +204,7 @@ unsafe extern "C-unwind" fn trampoline(L: *mut lua_State) -> c_int {
 // publish
 
 unsafe extern "C-unwind" fn publish(L: *mut lua_State) -> c_int {
-    match publish_fast(L) {
-        Some(results) => results,
-        None => trampoline(L),
-    }
+    publish_fast(L).unwrap_or_else(|| trampoline(L))
 }
 
 /// Does what `publish` is almost always called for; none where an argument is anything but that.
@@ -234,7 +231,8 @@ unsafe fn publish_fast(L: *mut lua_State) -> Option<c_int> {
     let payload = bytes(L, 3);
     let sending = if in_callback(L, state) { Sending::AtFlush } else { Sending::Soon };
     let accepted = guarded(L, || {
-        let topic = str::from_utf8(topic).ok().filter(|topic| topic::check_name(topic).is_ok())?;
+        topic::check_name_bytes(topic).ok()?;
+        let topic = str::from_utf8_unchecked(topic); // SAFETY: just checked; saves 8 ns
         v4::publish_size(topic, payload, qos)?;
         state.peers.with(address, |peer| {
             let token = if callback != 0 && peer.each { peer.next_token() } else { Token::NONE };
@@ -271,7 +269,9 @@ unsafe fn small(L: *mut lua_State, n: c_int, max: u8, callback: &mut c_int) -> O
     match lua_type(L, n) {
         LUA_TNONE | LUA_TNIL => Some(0),
         _ if *callback != 0 => Some(0),
-        LUA_TNUMBER => (0..=max).find(|&number| f64::from(number) == lua_tonumber(L, n)),
+        LUA_TNUMBER => {
+            Some(lua_tonumber(L, n) as u8).filter(|&k| k <= max && f64::from(k) == lua_tonumber(L, n))
+        }
         LUA_TBOOLEAN if max == 1 => Some(lua_toboolean(L, n) as u8),
         LUA_TFUNCTION => {
             *callback = n;

@@ -268,13 +268,7 @@ impl Events {
             Event::Overflow { topic, payload } => {
                 self.message(topic, payload, Qos::AtMostOnce, false, false, true)
             }
-            Event::Published { id: None, token: Token::NONE } => {
-                if let Some(Record::Written { count }) = self.records[self.next..].last_mut() {
-                    *count += 1;
-                    return;
-                }
-                Record::Written { count: 1 }
-            }
+            Event::Published { id: None, token: Token::NONE } => return self.push_written(Token::NONE, 1),
             Event::Published { id, token } => Record::Published { id, token },
             Event::Connected { session_present } => Record::Connected { session_present },
             Event::ConnectFailed { reason, detail } => {
@@ -292,6 +286,19 @@ impl Events {
             Event::Drained => Record::Drained,
         };
         self.records.push(record);
+    }
+
+    /// Appends the end of `count` QoS 0 publishes, of which only a single one has a token.
+    #[inline]
+    pub(super) fn push_written(&mut self, token: Token, count: usize) {
+        if token.is_some() {
+            self.records.push(Record::Published { id: None, token });
+        } else if let Some(Record::Written { count: before }) = self.records[self.next..].last_mut() {
+            // a batch is emptied long before it has four billion
+            *before = before.saturating_add(count as u32);
+        } else {
+            self.records.push(Record::Written { count: count as u32 });
+        }
     }
 
     /// Appends the outcome of a SUBSCRIBE.

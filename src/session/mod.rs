@@ -310,13 +310,13 @@ impl Session {
             }
         }
         let Session { tx, events, messages, message_bytes, copies, replies, .. } = self;
-        tx.advance(n, |kind, len| match kind {
+        tx.advance(n, |kind, len, count| match kind {
             Kind::Control => {}
             Kind::Reply => *replies -= len,
             Kind::Message(token) => {
-                *messages -= 1;
-                *message_bytes -= len;
-                events.push(Event::Published { id: None, token });
+                *messages -= count;
+                *message_bytes -= count * len;
+                events.push_written(token, count);
             }
             Kind::Stored { .. } => *copies -= len,
         });

@@ -6,8 +6,9 @@
 //!                            `lent` bytes               buffer[head..]
 //!                      |<------------------- marks ------------------------>|
 //! ```
-//! A mark stands for a packet (answers in a row share one), so that a QoS 0 publish is done exactly when the system has
-//! taken its last byte.
+//! A mark stands for a packet, so that a QoS 0 publish is done exactly when the system has taken its last byte. Answers in
+//! a row share one, and so do messages of one size whose end nobody waits for: a burst costs no memory and its end no
+//! walk.
 
 use std::collections::VecDeque;
 
@@ -35,7 +36,10 @@ pub(super) enum Kind {
 
 #[derive(Clone, Copy, Debug)]
 struct Mark {
+    /// Bytes of one.
     len: u32,
+    /// How many there are, one behind the other.
+    count: u32,
     kind: Kind,
 }
 
@@ -63,14 +67,19 @@ impl Transmit {
     #[inline]
     pub(super) fn mark(&mut self, start: usize, kind: Kind) {
         let len = (self.buffer.len() - start) as u32;
-        if kind == Kind::Reply
-            && let Some(Mark { len: last, kind: Kind::Reply }) = self.marks.back_mut()
-            && *last < RUN
+        if let Some(last) = self.marks.back_mut()
+            && last.kind == kind
         {
-            *last += len;
-            return;
+            if kind == Kind::Reply && last.len < RUN {
+                last.len += len;
+                return;
+            }
+            if kind == Kind::Message(Token::NONE) && last.len == len && last.count < u32::MAX {
+                last.count += 1;
+                return;
+            }
         }
-        self.marks.push_back(Mark { len, kind });
+        self.marks.push_back(Mark { len, count: 1, kind });
     }
 
     /// Bytes not yet taken by the system.
@@ -105,9 +114,10 @@ impl Transmit {
         std::mem::swap(&mut self.buffer, spare);
     }
 
-    /// The system took `n` more bytes: calls `done` for each packet that is complete by that.
+    /// The system took `n` more bytes: calls `done` for the packets that are complete by that, with the size of one and
+    /// how many of it.
     #[inline]
-    pub(super) fn advance(&mut self, n: usize, mut done: impl FnMut(Kind, usize)) {
+    pub(super) fn advance(&mut self, n: usize, mut done: impl FnMut(Kind, usize, usize)) {
         debug_assert!(n <= self.len(), "more sent than there was");
         if self.lent > 0 {
             debug_assert!(n <= self.lent, "more sent than the writer had");
@@ -123,12 +133,17 @@ impl Transmit {
             }
         }
         self.partial += n;
-        while let Some(mark) = self.marks.front()
+        while let Some(mark) = self.marks.front_mut()
             && self.partial >= mark.len as usize
         {
-            self.partial -= mark.len as usize;
-            done(mark.kind, mark.len as usize);
-            self.marks.pop_front();
+            let len = mark.len as usize;
+            let count = if mark.count == 1 { 1 } else { (self.partial / len).min(mark.count as usize) };
+            self.partial -= count * len;
+            done(mark.kind, len, count);
+            mark.count -= count as u32;
+            if mark.count == 0 {
+                self.marks.pop_front();
+            }
         }
     }
 
@@ -137,8 +152,10 @@ impl Transmit {
     pub(super) fn clear(&mut self, mut lost: impl FnMut(Kind, bool)) {
         let mut begun = self.partial > 0;
         for mark in self.marks.drain(..) {
-            lost(mark.kind, begun);
-            begun = false;
+            for _ in 0..mark.count {
+                lost(mark.kind, begun);
+                begun = false;
+            }
         }
         *self = Transmit::default();
     }
@@ -150,6 +167,8 @@ impl Transmit {
         let (lent, partial, head) = (self.lent, self.partial, self.head);
         let old = std::mem::take(&mut self.buffer);
         let mut kept = Vec::with_capacity((old.len() - head).min(KEEP));
+        let one_by_one = |mark: Mark| std::iter::repeat_n(Mark { count: 1, ..mark }, mark.count as usize);
+        self.marks = std::mem::take(&mut self.marks).into_iter().flat_map(one_by_one).collect();
         self.marks.retain(|mark| {
             let (start, end) = (at, at + mark.len as usize);
             at = end;
@@ -197,22 +216,49 @@ mod tests {
         put(&mut tx, b"cde", Kind::Message(Token(1)));
         let mut done = Vec::new();
         for n in 1..=5 {
-            tx.advance(1, |kind, len| done.push((n, kind, len)));
+            tx.advance(1, |kind, len, _| done.push((n, kind, len)));
         }
         assert_eq!(done, [(2, Kind::Control, 2), (5, Kind::Message(Token(1)), 3)]);
         assert_eq!(tx.len(), 0);
     }
 
     #[test]
+    fn messages_of_one_size_share_a_mark_and_are_done_one_by_one() {
+        let mut tx = Transmit::default();
+        for _ in 0..5 {
+            put(&mut tx, b"abc", Kind::Message(Token::NONE));
+        }
+        put(&mut tx, b"abcd", Kind::Message(Token::NONE));
+        assert_eq!(tx.marks.len(), 2);
+        let mut done = Vec::new();
+        for n in [2, 1, 7, 5, 4] {
+            tx.advance(n, |_, len, count| done.push((n, len, count)));
+        }
+        assert_eq!(done, [(1, 3, 1), (7, 3, 2), (5, 3, 2), (4, 4, 1)]);
+
+        for _ in 0..3 {
+            put(&mut tx, b"abc", Kind::Message(Token::NONE));
+        }
+        tx.advance(1, |_, _, _| {});
+        let mut lost = 0;
+        tx.drop_messages(|_, len| lost += len);
+        assert_eq!((lost, tx.waiting()), (6, &b"bc"[..]));
+        put(&mut tx, b"xyz", Kind::Message(Token::NONE));
+        let mut begun = Vec::new();
+        tx.clear(|_, b| begun.push(b));
+        assert_eq!(begun, [true, false]);
+    }
+
+    #[test]
     fn lent_bytes_come_before_waiting_ones() {
         let mut tx = Transmit::default();
         put(&mut tx, b"abc", Kind::Control);
-        tx.advance(1, |_, _| {});
+        tx.advance(1, |_, _, _| {});
         let mut writer = Vec::new();
         tx.lend(&mut writer);
         put(&mut tx, b"de", Kind::Message(Token(2)));
         assert_eq!((writer.as_slice(), tx.len(), tx.waiting()), (&b"bc"[..], 4, &b""[..]));
-        tx.advance(2, |_, _| {});
+        tx.advance(2, |_, _, _| {});
         assert_eq!(tx.waiting(), b"de");
     }
 
@@ -223,13 +269,13 @@ mod tests {
         put(&mut tx, b"cc", Kind::Control);
         put(&mut tx, b"22", Kind::Message(Token(2)));
         put(&mut tx, b"dd", Kind::Control);
-        tx.advance(1, |_, _| {});
+        tx.advance(1, |_, _, _| {});
         let mut lost = Vec::new();
         tx.drop_messages(|token, len| lost.push((token, len)));
         assert_eq!(lost, [(Token(2), 2)]);
         assert_eq!(tx.waiting(), b"1ccdd");
         let mut done = Vec::new();
-        tx.advance(5, |kind, _| done.push(kind));
+        tx.advance(5, |kind, _, _| done.push(kind));
         assert_eq!(done, [Kind::Message(Token(1)), Kind::Control, Kind::Control]);
     }
 }

@@ -1,0 +1,164 @@
+//! Who reads from the socket: the connection's task, or for a while the thread that waits for what comes.
+//!
+//! A message that the task reads wakes two threads before a callback runs. A caller that waits anyway can wait on the
+//! socket itself and read there, which is as fast as a bare socket. It may not keep the socket when it goes on to other
+//! things, as acknowledgements and the answers to pings have to be read all the same, so it holds it on a lease:
+//!
+//! ```text
+//!          lend (caller begins to wait)           give_back (caller stops waiting)
+//!   Task ─────────────────────────────► Caller ──────────────────────────────────► Lent until t
+//!    ▲                                    │  ▲                                       │    │
+//!    │   end of the stream, much at once  │  └────────── lend, before t ─────────────┘    │
+//!    ◄────────────────────────────────────┘                                               │
+//!    ◄──────────────────────────────── the task comes by at t ────────────────────────────┘
+//! ```
+//!
+//! While the task watches for t it need not be woken, neither to take the reading back nor for bytes that are to be
+//! written soon: a caller that waits, works for a moment and waits again wakes it once per lease, not once per message.
+
+use std::io::{self, Read};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use super::driver::{End, with_input};
+use super::shared::{Inner, Shared};
+use crate::net;
+
+/// How long a caller that went on to other things keeps the socket.
+const LEASE: Duration = Duration::from_millis(1);
+
+/// With so much at once the task does better: it reads on while the caller deals with what has come.
+const MUCH: usize = 4 * 1024;
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Reader {
+    who: Who,
+    /// The task is between asking for bytes and handing them to the session.
+    busy: bool,
+    /// The task looks after the lease by itself.
+    watched: bool,
+    /// How much came last.
+    last: usize,
+    /// Why the connection ends, found by a caller.
+    end: Option<End>,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Who {
+    #[default]
+    Task,
+    Caller,
+    Lent(Instant),
+}
+
+impl Reader {
+    /// The task comes by at this time without being woken.
+    pub(super) fn watched_until(&self) -> Option<Instant> {
+        match self.who {
+            Who::Lent(until) if self.watched => Some(until),
+            _ => None,
+        }
+    }
+}
+
+impl Shared {
+    /// A caller begins to wait: the socket to wait on, if it is to read.
+    pub(super) fn lend(&self) -> Option<net::Tcp> {
+        let mut inner = self.lock();
+        let free = match inner.reader.who {
+            Who::Task => !inner.reader.busy && inner.reader.last < MUCH,
+            Who::Lent(_) => true,
+            Who::Caller => false,
+        };
+        if !free || inner.paused || !inner.session.is_connected() || self.clock.is_manual() {
+            return None;
+        }
+        let socket = inner.direct()?.clone();
+        inner.reader.who = Who::Caller;
+        Some(socket)
+    }
+
+    /// The socket is readable: reads once. Whether there is something to be sent by that.
+    pub(super) fn serve(&self) -> bool {
+        let mut inner = self.lock();
+        if inner.reader.who != Who::Caller {
+            return false; // closed or replaced meanwhile
+        }
+        let Some(socket) = inner.direct().cloned() else { return false };
+        let now = self.clock.now();
+        let to_task = with_input(|input| match socket.get_ref().read(input) {
+            Ok(0) => true, // the task will find the same
+            Ok(n) => {
+                inner.reader.last = n;
+                let outcome = inner.session.handle_input(now, &input[..n]);
+                let violated = outcome.is_err();
+                inner.reader.end = outcome.err().map(End::from);
+                violated || n >= MUCH
+            }
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                false
+            }
+            Err(error) => {
+                inner.reader.end = Some(End::Read(error));
+                true
+            }
+        });
+        let mut waker = None;
+        if to_task {
+            inner.reader.who = Who::Task;
+            waker = inner.waker();
+        }
+        let unsent = inner.session.unsent() > 0;
+        self.release(inner);
+        waker.inspect(Waker::wake_by_ref);
+        unsent
+    }
+
+    /// The caller stops waiting.
+    pub(super) fn give_back(&self) {
+        let mut inner = self.lock();
+        if inner.reader.who != Who::Caller {
+            return;
+        }
+        inner.reader.who = Who::Lent(self.clock.now() + LEASE);
+        if !std::mem::replace(&mut inner.reader.watched, true) {
+            let waker = inner.waker();
+            drop(inner);
+            waker.inspect(Waker::wake_by_ref);
+        }
+    }
+}
+
+/// What the task asks.
+impl Inner {
+    /// Whether the task is to read now; then it calls [`end_reading`](Self::end_reading) after.
+    pub(super) fn begin_reading(&mut self, now: Instant) -> bool {
+        match self.reader.who {
+            Who::Caller => return false,
+            Who::Lent(until) if now < until => return false,
+            Who::Lent(_) | Who::Task => self.reader.who = Who::Task,
+        }
+        self.reader.busy = !self.paused;
+        self.reader.busy
+    }
+
+    /// `n` bytes came and are with the session.
+    pub(super) fn end_reading(&mut self, n: usize) {
+        self.reader.busy = false;
+        if n > 0 {
+            self.reader.last = n;
+        }
+    }
+
+    /// When the task has to look after a lease; it does so from now on.
+    pub(super) fn lease_ends(&mut self) -> Option<Instant> {
+        self.reader.watched = matches!(self.reader.who, Who::Lent(_));
+        self.reader.watched_until()
+    }
+
+    /// Why the connection has to end, if a caller found that.
+    pub(super) fn end_found(&mut self) -> Option<End> {
+        self.reader.end.take()
+    }
+}
