@@ -193,6 +193,7 @@ describe("a connection that the broker has reset", function()
       end
     ]]), peer.port)
     peer:welcome()
+    peer:read()
     for _ = 1, 20 do
       peer:welcome()
       peer:read()

@@ -105,11 +105,12 @@ describe("memory:", function()
     -- what the system's buffers take does not stay in the queue
     while mqtt.poll(0.2) > 0 do end
     repeat ok = client:publish("t", payload, qos) until not ok
-    say(peak())
     local messages = client:pending()
-    repeat until mqtt.poll(10) == 0
-    local rest = client:pending()
-    say(rest / messages, client:publish("t", payload, qos) and 1 or 0)
+    say(peak())
+    local began = require("socket").gettime()
+    repeat until mqtt.poll(15) == 0
+    local took = require("socket").gettime() - began
+    say(client:pending() / messages, client:publish("t", payload, qos) and 1 or 0, took)
     client:close()
   ]]
 
@@ -125,8 +126,9 @@ describe("memory:", function()
 
   local function expect_room(script)
     local said = numbers(script)
-    assert(said[1] <= 0.52 and said[1] > 0.2, said[1])
+    assert(said[1] <= 0.52, said[1])
     assert.are.equal(1, said[2])
+    assert(said[3] < 10, said[3]) -- of the 15 s that poll may wait
   end
 
   it("a broker that never reads costs max_queue and 16 MiB; publish goes on when half is gone", function()
@@ -209,7 +211,6 @@ describe("memory:", function()
       say((connect(1000) - before) * 1024 / 1000)
     ]], port)
     local each = numbers(script)[1]
-    print(each)
     assert(each <= 2048, each)
     expect_good_end(script)
     broker:close()
