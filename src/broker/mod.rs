@@ -38,7 +38,6 @@ mod received;
 mod router;
 mod routing;
 mod session;
-mod slab;
 mod subscriptions;
 
 use std::collections::HashMap;

@@ -13,8 +13,8 @@ use super::faults::{FaultTable, OnConnect, Scope};
 use super::link::Link;
 use super::received::ReceivedLog;
 use super::session::{Limits, Message, Session};
-use super::slab::Slab;
 use super::subscriptions::Subscriptions;
+use crate::codec::slab::Slab;
 use crate::codec::{
     Connack, Connect, ConnectCode, Deframer, Delivery, Error, Kind, Packet, PacketId, Publish, Qos, Version,
     v4,

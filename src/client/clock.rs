@@ -6,7 +6,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 
@@ -27,7 +27,9 @@ impl Clock {
 
     /// A clock that stands still but for [`ManualClock::advance`].
     pub fn manual() -> (Clock, ManualClock) {
-        let timeline = Timeline { now: Instant::now(), sleepers: BTreeMap::new(), next_id: 0 };
+        let now = Instant::now();
+        let wall = (now, SystemTime::now());
+        let timeline = Timeline { now, wall, sleepers: BTreeMap::new(), next_id: 0 };
         let manual = Arc::new(Manual { timeline: Mutex::new(timeline), advancing: Mutex::new(()) });
         (Clock { manual: Some(manual.clone()) }, ManualClock { manual })
     }
@@ -44,6 +46,18 @@ impl Clock {
         match &self.manual {
             None => Instant::now(),
             Some(manual) => manual.timeline.lock().now,
+        }
+    }
+
+    /// What a clock on the wall shows.
+    pub fn wall(&self) -> SystemTime {
+        match &self.manual {
+            None => SystemTime::now(),
+            Some(manual) => {
+                let timeline = manual.timeline.lock();
+                let (at, shown) = timeline.wall;
+                shown + timeline.now.saturating_duration_since(at)
+            }
         }
     }
 
@@ -73,6 +87,12 @@ impl ManualClock {
     /// What time it is there.
     pub fn now(&self) -> Instant {
         self.manual.timeline.lock().now
+    }
+
+    /// Sets what [`Clock::wall`] shows now.
+    pub fn set_wall(&self, shown: SystemTime) {
+        let mut timeline = self.manual.timeline.lock();
+        timeline.wall = (timeline.now, shown);
     }
 
     /// Moves time on by `by`, stopping at each deadline on the way, earliest first: who slept for it is woken, and the
@@ -108,6 +128,8 @@ struct Manual {
 
 struct Timeline {
     now: Instant,
+    /// What the wall clock showed at some time.
+    wall: (Instant, SystemTime),
     /// By deadline, then by age.
     sleepers: BTreeMap<(Instant, u64), Waker>,
     next_id: u64,
@@ -218,6 +240,15 @@ mod tests {
         assert_eq!(clock.now(), start + Duration::from_secs(5));
         let ready: Vec<bool> = sleeps.iter_mut().map(|(sleep, waker)| poll(sleep, waker)).collect();
         assert_eq!(ready, [true, true, true, false]);
+    }
+
+    #[test]
+    fn the_wall_clock_is_set_and_moves_with_time() {
+        let (clock, hand) = Clock::manual();
+        hand.set_wall(SystemTime::UNIX_EPOCH);
+        hand.advance(Duration::from_secs(5));
+        assert_eq!(clock.wall(), SystemTime::UNIX_EPOCH + Duration::from_secs(5));
+        assert!(Clock::real().wall() > SystemTime::UNIX_EPOCH);
     }
 
     #[test]

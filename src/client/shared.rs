@@ -9,12 +9,14 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use smol::Task;
 
+use super::dialogue::{Pause, Question};
 use super::error::ConnectError;
-use super::options::{Credentials, Options, Profile, Will};
+use super::options::{ConnectOptions, Credentials, Options, Will};
 use super::reader::Reader;
 use super::{Clock, Sending, Sink, State, reactor, supervisor};
+use crate::codec::Qos;
 use crate::net;
-use crate::session::{Event, Events, Keep, Session, Token};
+use crate::session::{Event, Events, Keep, Limits, Session, Token};
 
 /// The writer, once woken, waits this long for more before it takes the bytes: waking it costs the caller more than
 /// encoding many messages does.
@@ -75,7 +77,15 @@ pub(super) struct Inner {
     pub(super) reconnects_after_loss: bool,
     /// Replaces the will of the options.
     pub(super) will: Option<Option<Will>>,
-    pub(super) credentials: CredentialsState,
+    pub(super) credentials: Question<Option<Credentials>>,
+    /// Each link's CONNECT is asked for.
+    pub(super) asks_connect: bool,
+    pub(super) introduction: Question<ConnectOptions>,
+    pub(super) pause: Pause,
+    /// The bounds of the session, but for `max_qos`.
+    pub(super) limits: Limits,
+    /// Replaces that of all limits.
+    pub(super) max_qos: Option<Qos>,
     pub(super) reconnects: u64,
 }
 
@@ -111,15 +121,6 @@ struct Farewell {
     offline: bool,
 }
 
-/// Where a question for credentials stands.
-#[derive(Default)]
-pub(super) enum CredentialsState {
-    #[default]
-    NotAsked,
-    Asked,
-    Given(Option<Credentials>),
-}
-
 impl Shared {
     pub(super) fn new(session: Session, clock: Clock, sink: Arc<dyn Sink>) -> Arc<Shared> {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
@@ -129,6 +130,7 @@ impl Shared {
             sink,
             handles: AtomicUsize::new(1),
             inner: Mutex::new(Inner {
+                limits: session.limits(),
                 session,
                 state: State::Idle,
                 generation: 0,
@@ -144,7 +146,11 @@ impl Shared {
                 keep: Keep::Nothing,
                 reconnects_after_loss: false,
                 will: None,
-                credentials: CredentialsState::default(),
+                credentials: Question::default(),
+                asks_connect: false,
+                introduction: Question::default(),
+                pause: Pause::default(),
+                max_qos: None,
                 reconnects: 0,
             }),
             said_goodbye: Condvar::new(),
@@ -173,12 +179,17 @@ impl Shared {
     /// Gives the lock back and tells the sink if there is something new.
     #[inline]
     pub(super) fn release(&self, mut inner: MutexGuard<'_, Inner>) {
-        if inner.notified || inner.session.events().is_empty() {
-            return;
+        if !inner.session.events().is_empty() {
+            self.notify(inner);
         }
-        inner.notified = true;
-        drop(inner);
-        self.sink.ready();
+    }
+
+    /// Gives the lock back and tells the sink, unless that has been told since it came last.
+    fn notify(&self, mut inner: MutexGuard<'_, Inner>) {
+        if !std::mem::replace(&mut inner.notified, true) {
+            drop(inner);
+            self.sink.ready();
+        }
     }
 
     // What callers do.
@@ -193,8 +204,11 @@ impl Shared {
         }
         inner.state = State::Connecting;
         inner.reconnects_after_loss = options.reconnect.is_some();
-        inner.keep = options.profiles.first().map_or(Keep::Nothing, Profile::keep);
+        inner.keep = options.profiles.first().map_or(Keep::Nothing, |profile| profile.connect.keep());
         inner.will = None;
+        if let Some(limits) = options.profiles.first().and_then(|profile| profile.limits) {
+            inner.set_limits(limits);
+        }
         let error = match (started, options.profiles.first()) {
             (Err(error), _) => Some(format!("cannot start the network thread: {error}")),
             (_, None) => Some("no server is given".to_owned()),
@@ -225,14 +239,6 @@ impl Shared {
         waker.inspect(Waker::wake_by_ref);
     }
 
-    pub(super) fn provide_credentials(&self, credentials: Option<Credentials>) {
-        let mut inner = self.lock();
-        if matches!(inner.credentials, CredentialsState::Asked) {
-            inner.credentials = CredentialsState::Given(credentials);
-            wake(inner);
-        }
-    }
-
     pub(super) fn swap_events(&self, empty: &mut Events) {
         let mut inner = self.lock();
         inner.session.events().swap(empty);
@@ -246,7 +252,8 @@ impl Shared {
     #[cold]
     pub(super) fn push(&self, mut inner: MutexGuard<'_, Inner>) {
         if inner.session.unsent() == 0 {
-            return; // kept for later: there is no connection, or the window is full
+            // kept for later: there is no connection, or the window is full
+            return self.release(inner);
         }
         if self.clock.is_manual() {
             return self.flush(inner); // a test that moves time by hand shall not depend on the real one
@@ -318,6 +325,8 @@ impl Shared {
                 inner.session.events().push(Event::Offline);
             }
             self.said_goodbye.notify_all();
+            // also without an event: somebody may be waiting for the client to be no longer busy
+            return self.notify(inner);
         }
         self.release(inner);
     }
@@ -423,7 +432,8 @@ impl Inner {
         self.writer = Writer::default();
         self.reader = Reader::default();
         self.paused = false;
-        self.credentials = CredentialsState::NotAsked;
+        self.credentials = Question::NotAsked;
+        self.introduction = Question::NotAsked;
     }
 
     // Callers at the socket.
@@ -470,6 +480,7 @@ impl Inner {
             self.session.set_offline_queue(false);
             self.end_connection(self.keep);
         }
+        self.pause = Pause::None;
         self.state = State::Idle;
         was_connected
     }
@@ -537,12 +548,17 @@ impl Inner {
                         caller_is_connected = Some(false);
                     }
                 }
-                Event::ConnectFailed { .. } | Event::CredentialsWanted => {}
+                Event::ConnectFailed { .. }
+                | Event::CredentialsWanted
+                | Event::Attempt { .. }
+                | Event::AttemptFailed { .. }
+                | Event::ConnectWanted { .. }
+                | Event::Tick => {}
                 Event::Dropped { .. } => events.push(event),
                 other if !all => events.push(other),
                 Event::Published { token, .. }
                 | Event::Subscribed { token, .. }
-                | Event::Unsubscribed { token } => {
+                | Event::Unsubscribed { token, .. } => {
                     if token != Token::NONE {
                         events.push(Event::Dropped { token });
                     }
@@ -555,7 +571,7 @@ impl Inner {
 }
 
 /// Wakes the task, after giving the lock back: the woken thread needs it.
-fn wake(inner: MutexGuard<'_, Inner>) {
+pub(super) fn wake(inner: MutexGuard<'_, Inner>) {
     let waker = inner.waker.clone();
     drop(inner);
     waker.inspect(Waker::wake_by_ref);

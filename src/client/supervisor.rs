@@ -11,16 +11,17 @@ use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 use futures_lite::FutureExt;
 use smol::Task;
 
+use super::dialogue::{Pause, Question};
 use super::driver::{Driver, End};
 use super::error::ConnectError;
-use super::options::{Credentials, Options, Profile};
+use super::options::{ConnectOptions, Credentials, Options, Profile};
 use super::reconnect::Backoff;
-use super::shared::{CredentialsState, Inner, Shared};
+use super::shared::{Inner, Shared};
 use super::{Clock, State};
 use crate::net::{self, HandshakeError};
 use crate::session::{self, Event, Keep};
@@ -30,7 +31,8 @@ pub(super) async fn run(shared: Arc<Shared>, generation: u64, options: Options, 
     if let Some(previous) = previous {
         previous.await;
     }
-    let backoff = Backoff::new(options.reconnect.unwrap_or_default(), options.profiles.len());
+    let default = options.reconnect.unwrap_or_default();
+    let backoff = Backoff::new(options.profiles.iter().map(|profile| profile.reconnect.unwrap_or(default)));
     let mut supervisor = Supervisor { shared: &shared, generation, options: &options, backoff };
     if AssertUnwindSafe(supervisor.supervise()).catch_unwind().await.is_err() {
         // a bug of ours; the panic's message has gone to standard error
@@ -60,8 +62,7 @@ enum Outcome {
 impl Supervisor<'_> {
     async fn supervise(&mut self) {
         loop {
-            let profile = &self.options.profiles[self.backoff.profile()];
-            let outcome = match self.attempt(profile).await {
+            let outcome = match self.attempt(self.backoff.profile()).await {
                 Ok(outcome) => outcome,
                 Err(error) => Outcome::Failed(error),
             };
@@ -77,16 +78,65 @@ impl Supervisor<'_> {
             tracing::debug!(target: "mqtt", "next attempt in {wait:?}");
             // a wait that no clock can show is one for ever
             let until = self.clock().now().checked_add(wait);
-            if self.unless_replaced(sleep(self.clock(), until)).await.is_none() {
+            if self.pause(until).await.is_none() {
                 return;
             }
         }
     }
 
+    /// Waits for the next attempt, as long as nobody wants it at once; none if it is replaced.
+    async fn pause(&self, until: Option<Instant>) -> Option<()> {
+        self.shared.current(self.generation)?.pause = Pause::Waiting;
+        let mut sleep = pin!(sleep(self.clock(), until));
+        poll_fn(|cx| {
+            let Some(inner) = self.shared.enter(self.generation, cx) else { return Poll::Ready(None) };
+            let over = inner.pause == Pause::Over;
+            drop(inner);
+            if over { Poll::Ready(Some(())) } else { sleep.as_mut().poll(cx).map(Some) }
+        })
+        .await?;
+        self.shared.current(self.generation)?.pause = Pause::None;
+        Some(())
+    }
+
+    /// Waits until the wall clock shows `time`; none if the attempt is replaced.
+    async fn await_wall_clock(&self, time: SystemTime) -> Option<()> {
+        /// It may be set at any time, and nothing tells of that.
+        const LOOK: Duration = Duration::from_secs(1);
+        while self.clock().wall() < time {
+            let until = self.clock().now().checked_add(LOOK);
+            self.unless_replaced(sleep(self.clock(), until)).await?;
+        }
+        Some(())
+    }
+
+    /// The profile is tried from now on; none if the attempt is replaced.
+    fn begin(&self, index: usize, profile: &Profile) -> Option<()> {
+        let mut inner = self.shared.current(self.generation)?;
+        if let Some(limits) = profile.limits {
+            inner.set_limits(limits);
+        }
+        inner.session.set_broker(profile.broker);
+        if self.options.report_attempts {
+            inner.session.events().push(Event::Attempt { profile: index as u16 });
+        }
+        self.shared.release(inner);
+        Some(())
+    }
+
     /// One attempt, and the connection if there comes one.
-    async fn attempt(&self, profile: &Profile) -> Result<Outcome, ConnectError> {
+    async fn attempt(&self, index: usize) -> Result<Outcome, ConnectError> {
+        let profile = &self.options.profiles[index];
+        if let Some(time) = profile.not_before
+            && self.await_wall_clock(time).await.is_none()
+        {
+            return Ok(Outcome::Replaced);
+        }
+        if self.begin(index, profile).is_none() {
+            return Ok(Outcome::Replaced);
+        }
         let credentials = if self.options.ask_credentials {
-            match self.ask_credentials().await {
+            match self.ask(Event::CredentialsWanted, |inner| &mut inner.credentials).await {
                 Some(given) => Some(given.ok_or(ConnectError::NoCredentials)?),
                 None => return Ok(Outcome::Replaced),
             }
@@ -98,7 +148,18 @@ impl Supervisor<'_> {
             return Ok(Outcome::Replaced);
         };
         let stream = stream?;
-        if !self.send_connect(profile, credentials.as_ref(), &stream, deadline) {
+        let asks = self.shared.lock().asks_connect;
+        let introduction = if asks {
+            let question = Event::ConnectWanted { profile: index as u16 };
+            let answer = self.ask(question, |inner| &mut inner.introduction);
+            match before(self.clock(), deadline, answer).await.ok_or(ConnectError::SendTimeout)? {
+                Some(given) => Some(given),
+                None => return Ok(Outcome::Replaced),
+            }
+        } else {
+            None
+        };
+        if !self.send_connect(profile, introduction.as_ref(), credentials.as_ref(), &stream, deadline) {
             return Ok(Outcome::Replaced);
         }
         let mut driver = Driver::new(self.shared.clone(), self.generation, stream);
@@ -121,20 +182,21 @@ impl Supervisor<'_> {
         })
     }
 
-    /// Asks the caller; none if the attempt is replaced meanwhile.
-    async fn ask_credentials(&self) -> Option<Option<Credentials>> {
+    /// Asks the caller by an event; none if the attempt is replaced meanwhile.
+    async fn ask<T>(&self, event: Event<'_>, question: impl Fn(&mut Inner) -> &mut Question<T>) -> Option<T> {
         {
             let mut inner = self.shared.current(self.generation)?;
-            inner.credentials = CredentialsState::Asked;
-            inner.session.events().push(Event::CredentialsWanted);
+            *question(&mut inner) = Question::Asked;
+            inner.session.events().push(event);
             self.shared.release(inner);
         }
         poll_fn(|cx| {
             let Some(mut inner) = self.shared.enter(self.generation, cx) else { return Poll::Ready(None) };
-            match std::mem::take(&mut inner.credentials) {
-                CredentialsState::Given(credentials) => Poll::Ready(Some(credentials)),
-                other => {
-                    inner.credentials = other;
+            let question = question(&mut inner);
+            match std::mem::take(question) {
+                Question::Answered(answer) => Poll::Ready(Some(answer)),
+                open => {
+                    *question = open;
                     Poll::Pending
                 }
             }
@@ -168,30 +230,39 @@ impl Supervisor<'_> {
     fn send_connect(
         &self,
         profile: &Profile,
+        introduction: Option<&ConnectOptions>,
         credentials: Option<&Credentials>,
         stream: &net::Stream,
         deadline: Option<Instant>,
     ) -> bool {
         let Some(mut inner) = self.shared.current(self.generation) else { return false };
-        inner.keep = profile.keep();
+        let connect = introduction.unwrap_or(&profile.connect);
+        inner.keep = connect.keep();
         inner.opened(stream.direct());
         let Inner { session, will, .. } = &mut *inner;
         let will = match will {
-            Some(replaced) => replaced.as_ref(),
-            None => profile.connect.will.as_ref(),
+            Some(replaced) if introduction.is_none() => replaced.as_ref(),
+            _ => connect.will.as_ref(),
         };
-        session.connect(&profile.connect.packet(will, credentials), deadline);
+        session.connect(&connect.packet(will, credentials), deadline);
         true
     }
 
     /// An attempt failed: whether there is another.
     fn failed(&self, error: &ConnectError) -> bool {
         let Some(mut inner) = self.shared.current(self.generation) else { return false };
-        // Only the first attempt after `connect` is reported, and it is not repeated.
-        let retries = inner.state == State::Reconnecting;
+        // Unless the options say otherwise, the first attempt after `connect` is not repeated.
+        let retries = match inner.state {
+            State::Reconnecting => true,
+            _ => self.options.retry_first && self.options.reconnect.is_some(),
+        };
         if retries {
-            tracing::info!(target: "mqtt", "reconnecting failed: {error}");
+            tracing::info!(target: "mqtt", "attempt failed: {error}");
             inner.end_connection(Keep::Session);
+            if self.options.report_attempts {
+                let detail = error.to_string();
+                inner.session.events().push(Event::AttemptFailed { reason: error.reason(), detail: &detail });
+            }
         } else {
             tracing::warn!(target: "mqtt", "connecting failed: {error}");
             inner.fail(error);

@@ -343,6 +343,24 @@ pub fn replace_id(packet: &mut [u8], id: PacketId) {
     packet[at..at + 2].copy_from_slice(&id.get().to_be_bytes());
 }
 
+/// Lowers an encoded PUBLISH of QoS 2 to QoS 1.
+pub fn lower_to_at_least_once(packet: &mut [u8]) {
+    debug_assert!(is_acknowledged_publish(packet), "QoS 0 is lower");
+    packet[0] = packet[0] & !0b0110 | 0b0010;
+}
+
+/// Appends an encoded PUBLISH of QoS 1 or 2 as one of QoS 0.
+pub fn publish_at_most_once(out: &mut Vec<u8>, packet: &[u8]) {
+    debug_assert!(is_acknowledged_publish(packet), "QoS 0 is as low as it gets");
+    let (remaining, len) =
+        remaining_length(&packet[1..]).ok().flatten().expect("publish wrote a whole header");
+    let body = &packet[1 + len..];
+    let id = 2 + usize::from(u16::from_be_bytes([body[0], body[1]]));
+    put_header(out, packet[0] & !(DUP | 0b0110), remaining - 2);
+    out.extend_from_slice(&body[..id]);
+    out.extend_from_slice(&body[id + 2..]);
+}
+
 fn is_acknowledged_publish(packet: &[u8]) -> bool {
     packet[0] >> 4 == Kind::Publish as u8 && matches!(packet[0] & 0b0110, 0b0010 | 0b0100)
 }

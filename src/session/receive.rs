@@ -55,7 +55,8 @@ impl Session {
         self.events.push(Event::Connected { session_present });
         // MQTT 3.1 has no such flag: there the broker kept what we asked it to keep.
         let kept = session_present || !clean_session && version == Version::V31;
-        self.resume(kept, session_present);
+        let left = self.arrive();
+        self.resume(kept, session_present, left);
         Ok(())
     }
 
@@ -80,7 +81,8 @@ impl Session {
         self.events.push(if truncated {
             Event::Overflow { topic, payload }
         } else {
-            Event::Message { topic, payload, qos, retain: publish.retain, dup: publish.dup }
+            let id = publish.delivery.id();
+            Event::Message { topic, payload, qos, retain: publish.retain, dup: publish.dup, id }
         });
     }
 
@@ -140,7 +142,7 @@ impl Session {
         self.progress = true;
         self.ids.release(id);
         let (token, filters) = self.subscriptions.granted(id, codes);
-        self.events.push_subscribed(token, filters.iter().map(|filter| &**filter).zip(codes));
+        self.events.push_subscribed(id, token, filters.iter().map(|filter| &**filter).zip(codes));
         Ok(())
     }
 
@@ -151,13 +153,16 @@ impl Session {
         };
         self.progress = true;
         self.ids.release(id);
-        self.events.push(Event::Unsubscribed { token });
+        self.events.push(Event::Unsubscribed { id, token });
     }
 
     /// The outbox entry that was sent under this id.
     #[inline]
     fn in_flight(&self, id: PacketId) -> Option<u32> {
-        self.ids.get(id).filter(|value| *value != REQUEST)
+        let index = self.ids.get(id).filter(|value| *value != REQUEST)?;
+        let entry = self.outbox.entry(index);
+        // one that waits may have its id already
+        (entry.state() != EntryState::Queued || entry.dup).then_some(index)
     }
 
     /// Answers a packet.

@@ -11,10 +11,12 @@ pub enum Timer {
     KeepAlive,
     /// Something has to arrive after a PINGREQ.
     PingResponse,
+    /// The application wants to hear that time passes.
+    Tick,
 }
 
 impl Timer {
-    const ALL: [Timer; 3] = [Timer::Connack, Timer::KeepAlive, Timer::PingResponse];
+    const ALL: [Timer; 4] = [Timer::Connack, Timer::KeepAlive, Timer::PingResponse, Timer::Tick];
 }
 
 /// At most one deadline per [`Timer`].

@@ -11,7 +11,6 @@ use mqtt::client::{
     Sink, State, reactor,
 };
 use mqtt::codec::Qos;
-use mqtt::net::Transport;
 use mqtt::session::{Config, Event, Events, Refused, Token};
 use parking_lot::{Condvar, Mutex};
 
@@ -43,6 +42,10 @@ pub(crate) enum Seen {
     Unsubscribed(Token),
     Dropped(Token),
     Drained,
+    Attempt(u16),
+    AttemptFailed(i8),
+    ConnectWanted(u16),
+    Tick,
 }
 
 pub(crate) const CONNECTED: Seen = Seen::Connected { session_present: false };
@@ -62,9 +65,16 @@ impl Seen {
             }
             Event::Published { token, .. } => Seen::Published(token),
             Event::Subscribed { token, .. } => Seen::Subscribed(token),
-            Event::Unsubscribed { token } => Seen::Unsubscribed(token),
+            Event::Unsubscribed { token, .. } => Seen::Unsubscribed(token),
             Event::Dropped { token } => Seen::Dropped(token),
             Event::Drained => Seen::Drained,
+            Event::Attempt { profile } => Seen::Attempt(profile),
+            Event::AttemptFailed { reason, detail } => {
+                assert!(!detail.is_empty(), "a detail for people");
+                Seen::AttemptFailed(reason)
+            }
+            Event::ConnectWanted { profile } => Seen::ConnectWanted(profile),
+            Event::Tick => Seen::Tick,
         }
     }
 }
@@ -195,11 +205,7 @@ pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
 /// One attempt, as "id", clean session, no keep-alive.
 pub(crate) fn options(port: u16) -> Options {
     let connect = ConnectOptions { client_id: "id".into(), clean_session: true, ..ConnectOptions::default() };
-    Options::new(Profile {
-        server: Server { host: "127.0.0.1".into(), port },
-        transport: Transport::default(),
-        connect,
-    })
+    Options::new(Profile::new(Server { host: "127.0.0.1".into(), port }, connect))
 }
 
 /// The same, with reconnects after 1, 2, 4, … 8 s, without jitter.
@@ -310,7 +316,7 @@ impl Peer {
     pub(crate) fn expect_eof(&mut self) {
         let mut rest = Vec::new();
         self.stream.read_to_end(&mut rest).expect("no reset");
-        assert_eq!(rest, [], "nothing more");
+        assert_eq!(rest, b"", "nothing more");
     }
 
     /// The connection is gone, in whatever way.

@@ -198,19 +198,16 @@ fn connect(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     let ask_credentials = asks && request.credentials.is_none();
     let (username, password) =
         request.credentials.unwrap_or_else(|| (settings.username.clone(), settings.password.clone()));
-    let profile = Profile {
-        server: request.server,
-        transport: request.transport,
-        connect: ConnectOptions {
-            version: settings.version,
-            client_id: settings.client_id.clone(),
-            keep_alive: settings.keep_alive,
-            clean_session: settings.clean_session,
-            will: device.will.borrow().clone(),
-            username,
-            password,
-        },
+    let connect = ConnectOptions {
+        version: settings.version,
+        client_id: settings.client_id.clone(),
+        keep_alive: settings.keep_alive,
+        clean_session: settings.clean_session,
+        will: device.will.borrow().clone(),
+        username,
+        password,
     };
+    let profile = Profile { transport: request.transport, ..Profile::new(request.server, connect) };
     let options = Options {
         reconnect: request.reconnect,
         connect_timeout: settings.connect_timeout,
