@@ -29,7 +29,7 @@ impl Clock {
     pub fn manual() -> (Clock, ManualClock) {
         let now = Instant::now();
         let wall = (now, SystemTime::now());
-        let timeline = Timeline { now, wall, sleepers: BTreeMap::new(), next_id: 0 };
+        let timeline = Timeline { now, wall, sleepers: BTreeMap::new(), next_id: 0, drawn: 0 };
         let manual = Arc::new(Manual { timeline: Mutex::new(timeline), advancing: Mutex::new(()) });
         (Clock { manual: Some(manual.clone()) }, ManualClock { manual })
     }
@@ -47,6 +47,15 @@ impl Clock {
             None => Instant::now(),
             Some(manual) => manual.timeline.lock().now,
         }
+    }
+
+    /// From -1 to 1, as if drawn, and the same numbers each time; none where chance may have its way.
+    pub(super) fn lot(&self) -> Option<f64> {
+        let manual = self.manual.as_ref()?;
+        let mut timeline = manual.timeline.lock();
+        timeline.drawn += 1;
+        // multiples of the golden ratio lie evenly between whole numbers
+        Some((f64::from(timeline.drawn) * 0.618_033_988_75).fract() * 2.0 - 1.0)
     }
 
     /// What a clock on the wall shows.
@@ -101,16 +110,20 @@ impl ManualClock {
     ///
     /// Not to be called on the reactor's thread from inside a task that others wait for: there it does not wait.
     pub fn advance(&self, by: Duration) {
-        let _one_at_a_time = self.manual.advancing.lock();
         let target = self.now() + by;
-        loop {
-            // the lock is given back here: who is woken looks at the clock
-            let Some(woken) = self.manual.timeline.lock().step(target) else { return };
-            for waker in woken {
-                waker.wake();
-            }
-            reactor::settle();
+        while self.step(target) {}
+    }
+
+    /// The next step of [`advance`](Self::advance) on the way to `target`; false: it is there, and nobody was woken.
+    pub fn step(&self, target: Instant) -> bool {
+        let _one_at_a_time = self.manual.advancing.lock();
+        // the lock is given back here: who is woken looks at the clock
+        let Some(woken) = self.manual.timeline.lock().step(target) else { return false };
+        for waker in woken {
+            waker.wake();
         }
+        reactor::settle();
+        true
     }
 }
 
@@ -133,6 +146,8 @@ struct Timeline {
     /// By deadline, then by age.
     sleepers: BTreeMap<(Instant, u64), Waker>,
     next_id: u64,
+    /// How often [`Clock::lot`] was asked.
+    drawn: u32,
 }
 
 impl Timeline {
@@ -141,7 +156,7 @@ impl Timeline {
     fn step(&mut self, target: Instant) -> Option<Vec<Waker>> {
         let due = self.sleepers.first_key_value().map(|(&(at, _), _)| at).filter(|at| *at <= target);
         let Some(due) = due else {
-            self.now = target;
+            self.now = self.now.max(target);
             return None;
         };
         self.now = self.now.max(due);

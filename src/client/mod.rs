@@ -24,6 +24,7 @@
 //! | `dialogue` | questions to the caller, changes by it |
 //! | `reader` | who reads: that task, or a caller that waits |
 //! | `reconnect` | when to try again, and where (pure) |
+//! | `traffic` | whether there is anything left to do, for tests |
 //! | `options`, `error`, `clock`, `reactor` | plain values, reasons, time, the thread |
 
 pub mod clock;
@@ -37,6 +38,7 @@ pub mod reconnect;
 mod shared;
 mod shutdown;
 mod supervisor;
+mod traffic;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -52,6 +54,7 @@ use crate::net;
 use crate::session::{self, Config, Events, Refused, Session, Token};
 use crate::sys;
 use shared::Shared;
+pub use traffic::Traffic;
 
 /// Is told that a client has events.
 pub trait Sink: Send + Sync {
@@ -293,6 +296,12 @@ impl Client {
     /// Whether it is connecting, connected, reconnecting, still saying goodbye, or has events that nobody took.
     pub fn busy(&self) -> bool {
         self.shared.lock().busy()
+    }
+
+    /// Whether it waits for nothing but its peer, its clock or its caller, and how far its connection has got. False
+    /// while it dials, says goodbye, or has bytes to send or to read.
+    pub fn is_settled(&self) -> (bool, Option<Traffic>) {
+        self.shared.is_settled()
     }
 
     /// Exchanges the events that wait for `empty`, which must have been emptied.

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
@@ -43,6 +43,8 @@ pub(super) struct Shared {
     sink: Arc<dyn Sink>,
     /// How many [`Client`](super::Client)s point here; the tasks do not count.
     pub(super) handles: AtomicUsize,
+    /// A name is being resolved, or a connection made.
+    pub(super) dialling: AtomicBool,
     inner: Mutex<Inner>,
     /// Notified when [`Inner::closing`] becomes false.
     said_goodbye: Condvar,
@@ -68,7 +70,7 @@ pub(super) struct Inner {
     /// The last words of a connection that was ended by the caller, until its task takes them.
     farewell: Option<Farewell>,
     /// A connection still says goodbye.
-    closing: bool,
+    pub(super) closing: bool,
     /// It shall stop that at once.
     pub(super) cut: bool,
     /// What to keep when the caller ends a connection or nothing reconnects.
@@ -95,9 +97,11 @@ pub(super) struct Writer {
     /// The socket, if callers may send on it themselves.
     direct: Option<net::Tcp>,
     /// Bytes that the task has taken from the session and not written yet. Nobody else sends meanwhile.
-    lent: usize,
+    pub(super) lent: usize,
     attention: Attention,
     last_send: Option<Instant>,
+    /// What the session's counters of bytes, in and out, were when the connection began.
+    pub(super) before: (u64, u64),
 }
 
 /// What the task does about bytes that wait to be written.
@@ -129,6 +133,7 @@ impl Shared {
             clock,
             sink,
             handles: AtomicUsize::new(1),
+            dialling: AtomicBool::new(false),
             inner: Mutex::new(Inner {
                 limits: session.limits(),
                 session,
@@ -361,7 +366,8 @@ impl Inner {
 
     /// A byte stream is up.
     pub(super) fn opened(&mut self, direct: Option<net::Tcp>) {
-        self.writer = Writer { direct, ..Writer::default() };
+        let stats = self.session.stats();
+        self.writer = Writer { direct, before: (stats.bytes_in, stats.bytes_out), ..Writer::default() };
         self.reader = Reader::default();
         self.paused = false;
     }

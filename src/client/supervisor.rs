@@ -74,7 +74,7 @@ impl Supervisor<'_> {
             if !go_on {
                 return;
             }
-            let wait = self.backoff.wait(random());
+            let wait = self.backoff.wait(self.clock().lot().unwrap_or_else(random));
             tracing::debug!(target: "mqtt", "next attempt in {wait:?}");
             // a wait that no clock can show is one for ever
             let until = self.clock().now().checked_add(wait);
@@ -144,9 +144,11 @@ impl Supervisor<'_> {
             None
         };
         let deadline = self.clock().now().checked_add(self.options.connect_timeout);
+        let dialling = self.shared.dial();
         let Some(stream) = self.unless_replaced(self.dial(profile, deadline)).await else {
             return Ok(Outcome::Replaced);
         };
+        drop(dialling);
         let stream = stream?;
         let asks = self.shared.lock().asks_connect;
         let introduction = if asks {

@@ -33,11 +33,12 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use mlua::{AnyUserData, Function, IntoLuaMulti, Lua, MultiValue, Table, Value};
 
+use crate::broker::Broker;
 use crate::client::{self, Clock, Stats};
 use crate::sys;
 use args::{Args, Raise};
@@ -47,6 +48,8 @@ use nodemcu::host::Lookups;
 use nodemcu::tmr::Timers;
 use peer::{Peers, slot};
 
+#[doc(hidden)]
+pub use mgos::fuzz_config;
 pub use route::{Route, Routes};
 
 /// What a program that embeds the modules may set.
@@ -286,6 +289,11 @@ struct State {
     options: Options,
     /// For clients made and timers armed from now on.
     clock: RefCell<Clock>,
+    /// Where connects go: as the options say, or as a test does.
+    led: RefCell<Rc<Routes>>,
+    map: Rc<Routes>,
+    /// The embedded brokers that were started.
+    brokers: RefCell<Vec<Weak<Broker>>>,
     /// `mqtt.stop` was called.
     stopping: Cell<bool>,
     /// A loop runs callbacks, or an error has left one that did.
@@ -301,6 +309,7 @@ struct State {
 
 impl State {
     fn new(queue: EventQueue, options: Options) -> State {
+        let map = Rc::new(options.map.clone());
         State {
             queue: Arc::new(queue),
             cursor: Cursor::default(),
@@ -309,6 +318,9 @@ impl State {
             lookups: Lookups::default(),
             options,
             clock: RefCell::default(),
+            led: RefCell::new(map.clone()),
+            map,
+            brokers: RefCell::default(),
             stopping: Cell::new(false),
             dispatching: Cell::new(false),
             callbacks_run: Cell::new(0),
@@ -328,6 +340,11 @@ impl State {
         }
         self.last_key.set(key);
         Ok(key)
+    }
+
+    /// Where connects go.
+    fn map(&self) -> Rc<Routes> {
+        self.led.borrow().clone()
     }
 
     /// The prefix and six hexadecimal digits: the chip's, or random ones.

@@ -76,6 +76,11 @@ impl Routes {
         Routes(routes.into_iter().map(|route| (route, Cell::new(false))).collect())
     }
 
+    /// This one, which has nothing to say.
+    pub(crate) fn quiet(route: Route) -> Routes {
+        Routes(vec![(route, Cell::new(true))])
+    }
+
     /// Leads what would go to a broker on this machine's standard port to another port of it.
     pub fn lead_default_to(&mut self, port: u16) {
         for host in ["127.0.0.1", "localhost"] {

@@ -25,6 +25,8 @@ use smol::{Async, Timer};
 
 pub use handshake::HandshakeError;
 pub use transport::{Security, Transport};
+#[doc(hidden)]
+pub use x509::fuzz as fuzz_x509;
 
 /// How long one address is tried alone before the next one joins in (RFC 8305, section 5).
 const STAGGER: Duration = Duration::from_millis(250);

@@ -221,14 +221,14 @@ fn section(state: &State, arg: &Arg<'_>, name: &str) -> Result<Section, Raise> {
     }
     let json = value::to_json(&arg.value).map_err(|error| arg.reject(error))?;
     let section = Section::parse(name, json).map_err(|problem| arg.reject(problem))?;
-    plan::check(name, &section, &state.options.map).map_err(|problem| arg.reject(problem))?;
+    plan::check(name, &section, &state.map()).map_err(|problem| arg.reject(problem))?;
     Ok(section)
 }
 
 /// That what a configuration asks for can be tried.
 pub(super) fn check(state: &State, config: Config) -> Result<Config, Problem> {
-    plan::check("mqtt", &config.main, &state.options.map)?;
-    plan::check("mqtt1", &config.backup, &state.options.map)?;
+    plan::check("mqtt", &config.main, &state.map())?;
+    plan::check("mqtt1", &config.backup, &state.map())?;
     Ok(config)
 }
 
@@ -279,7 +279,7 @@ fn start(state: &Rc<State>, target: &Target, lua: &Lua) -> Result<(), Raise> {
         let backup = (connection.has_backup.get() && config.backup.is_usable()).then_some(&config.backup);
         let sections = std::iter::once(&config.main).chain(backup);
         let mut brokers = connection.brokers.borrow_mut();
-        plan::options(sections, &connection.device_id(), &state.options.map, &mut brokers).map_err(Raise)?
+        plan::options(sections, &connection.device_id(), &state.map(), &mut brokers).map_err(Raise)?
     };
     forget_attempts(state, target)?;
     if state.peers.activate(peer) {

@@ -190,7 +190,7 @@ fn on(_: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
 }
 
 fn connect(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
-    let request = connect::parse(args, &state.options.map)?;
+    let request = connect::parse(args, &state.map())?;
     let Target { peer, object } = target;
     let device = target.device()?;
     let settings = &device.settings;
