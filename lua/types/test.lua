@@ -23,6 +23,7 @@ function clock:restore() end
 ---@class nodemcu.mqtt.test.script
 ---@field env table its globals
 ---@field output string[] the lines that it printed
+---@field ended ("restart"|"dsleep")? how it stopped itself
 local script = {}
 
 ---@return nodemcu.mqtt.client[]

@@ -103,7 +103,7 @@ describe("the annotations of", function()
     local function known(f, ...)
       local _, message = pcall(f, ...)
       local list = {}
-      for name in message:match("%(one of (.-) expected, got"):gmatch("[%w_]+") do list[name] = true end
+      for name in message:match("one of (.-) expected, got"):gmatch("[%w_]+") do list[name] = true end
       return names(list)
     end
     local nonsense = { nonsense = 1 }
