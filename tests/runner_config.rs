@@ -58,11 +58,11 @@ fn the_configuration_is_in_force_when_the_script_begins() {
         }"#,
     );
     let script = "
-        print(mgos_mqtt.config().mqtt.server, MQTT.pub('t', 'x', 1))
         MQTT.sub('t', function(_, topic, message)
             print(topic, message)
             mgos_mqtt.global_disconnect()
         end)
+        print(mgos_mqtt.config().mqtt.server, MQTT.pub('t', 'x', 1))
     ";
     let it = run(&["--broker"], &config, script);
     assert_eq!(text(&it.stdout), "127.0.0.1\t1\nt\tx\n", "{}", text(&it.stderr));

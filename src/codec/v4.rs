@@ -48,6 +48,8 @@ pub fn decode_publish<'a>(frame: &Frame<'a>) -> Result<Incoming<'a>, Error> {
     let topic = body.binary()?;
     topic::check_name_bytes(topic).map_err(|error| Error::Topic(Kind::Publish, error))?;
     let delivery = match header & QOS {
+        // never out of a deframer
+        0b0000 if header & DUP != 0 => return Err(Error::DupAtQos0),
         0b0000 => Delivery::AtMostOnce,
         0b0010 => Delivery::AtLeastOnce(body.id()?),
         0b0100 => Delivery::ExactlyOnce(body.id()?),
@@ -578,3 +580,16 @@ const REFUSED: u8 = 0x80;
 
 /// The longest string or binary field.
 const MAX_FIELD: usize = 65_535;
+
+/// The entry for fuzzing: a frame of these bytes, the first of them its header, decodes or does not; what decodes can be
+/// encoded, and decodes to the same again.
+#[doc(hidden)]
+pub fn fuzz(data: &[u8]) {
+    let Some((&header, body)) = data.split_first() else { return };
+    let Ok(packet) = decode(&Frame { header, body, size: 1 + body.len(), truncated: false }) else { return };
+    let mut bytes = Vec::new();
+    encode(&mut bytes, &packet);
+    let start = 2 + bytes[1..].iter().position(|byte| *byte < 0x80).expect("a length ends");
+    let again = Frame { header: bytes[0], body: &bytes[start..], size: bytes.len(), truncated: false };
+    assert_eq!(decode(&again).as_ref(), Ok(&packet));
+}

@@ -48,6 +48,8 @@ use nodemcu::host::Lookups;
 use nodemcu::tmr::Timers;
 use peer::{Peers, slot};
 
+#[doc(hidden)]
+pub use mgos::fuzz_config;
 pub use route::{Route, Routes};
 
 /// What a program that embeds the modules may set.

@@ -24,6 +24,8 @@ use smol::{Async, Timer};
 
 pub use handshake::HandshakeError;
 pub use transport::{Security, Transport};
+#[doc(hidden)]
+pub use x509::fuzz as fuzz_x509;
 
 /// How long one address is tried alone before the next one joins in (RFC 8305, section 5).
 const STAGGER: Duration = Duration::from_millis(250);
@@ -168,6 +170,8 @@ pub async fn connect(addresses: &[SocketAddr]) -> io::Result<Stream> {
 
 async fn dial(address: SocketAddr) -> io::Result<Socket> {
     let tcp = Socket::connect(address).await?;
+    // Registered anew: waiting for the connection has left memory in the registration that nothing uses again.
+    let tcp = Socket::new(tcp.into_inner()?)?;
     let socket = tcp.get_ref();
     if socket.local_addr()? == address {
         // nobody listens, and the system happened to choose that very port for our end: we would talk to ourselves

@@ -126,6 +126,17 @@ fn contains(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|window| window == part)
 }
 
+/// The entry for fuzzing: data of any bytes has certificates and a key or not, and neither errors nor `Debug` show it.
+#[doc(hidden)]
+pub fn fuzz(data: &[u8]) {
+    let pem = Pem::Data(data.to_vec());
+    assert_eq!(format!("{pem:?}"), format!("Data({} B)", data.len()));
+    if let Ok(certificates) = pem.certificates() {
+        assert!(!certificates.is_empty());
+    }
+    let _ = pem.private_key();
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,7 +4,7 @@
 //! Nothing here decides on its own that a certificate is good; what it reads only adds reasons to refuse one, or words to
 //! a refusal.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What is read of a certificate.
 #[derive(Debug)]
@@ -241,6 +241,16 @@ const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x13];
 const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
 /// 1.2.840.113549.1.1.1
 const RSA_ENCRYPTION: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
+
+/// The entry for fuzzing: a certificate of any bytes is read or not, and what is read can be shown.
+#[doc(hidden)]
+pub fn fuzz(data: &[u8]) {
+    let Some(fields) = Fields::read(data) else { return };
+    for now in [UNIX_EPOCH, UNIX_EPOCH + Duration::from_secs(1 << 40)] {
+        let _ = fields.out_of_date(now).map(|why| why.to_string());
+    }
+    assert!(fields.public_key.len() <= data.len());
+}
 
 #[cfg(test)]
 mod tests {

@@ -29,12 +29,14 @@
 //! | `subscriptions.rs` | requests without their answer, filters to renew |
 //! | `transmit.rs` | bytes on their way to the socket |
 //! | `event.rs` | what happened, for the application |
-//! | `timer.rs`, `trace.rs`, `config.rs`, `error.rs` | deadlines, log lines, plain values |
+//! | `timer.rs`, `trace.rs`, `config.rs`, `error.rs`, `fuzz.rs` | deadlines, log lines, plain values, fuzzing |
 
 mod config;
 mod elsewhere;
 mod error;
 mod event;
+#[doc(hidden)]
+pub mod fuzz;
 mod ids;
 mod outbox;
 mod receive;
@@ -351,8 +353,7 @@ impl Session {
         if input.is_empty() || matches!(self.state, State::Disconnected | State::Disconnecting) {
             return Ok(());
         }
-        self.awaiting_ping = false;
-        self.timers.clear(Timer::PingResponse);
+        self.handle_arrival(input[0])?;
         // Taken out, because a frame borrows from it while the rest of the session changes.
         let mut deframer = std::mem::take(&mut self.deframer);
         let outcome = loop {
@@ -508,42 +509,7 @@ impl Session {
         self.ids.len()
     }
 
-    // Time and bounds.
-
-    /// Nothing was sent for the keep-alive interval \[MQTT-3.1.2-23\]. PINGREQ may go out before CONNACK has come
-    /// (MQTT 3.1.1, 3.1.4); the wait for CONNACK then serves for both.
-    fn keep_alive(&mut self, now: Instant) {
-        self.timers.set(Timer::KeepAlive, now + self.keep_alive);
-        self.shrink();
-        let stuck = self.ping_unsent > 0;
-        if !stuck {
-            self.send(Kind::Control, v4::pingreq);
-        }
-        if self.state == State::Connected && !self.awaiting_ping {
-            self.awaiting_ping = true;
-            if !stuck {
-                self.ping_unsent = self.tx.len();
-            }
-            self.await_ping_response(now);
-        }
-    }
-
-    /// Starts the wait for something to arrive anew, if there is one.
-    fn await_ping_response(&mut self, now: Instant) {
-        if self.awaiting_ping && self.reading {
-            let wait = (self.keep_alive / 2).max(Duration::from_secs(1));
-            self.timers.set(Timer::PingResponse, now + wait);
-        } else {
-            self.timers.clear(Timer::PingResponse);
-        }
-    }
-
-    fn start_tick(&mut self, now: Instant) {
-        match self.tick {
-            Some(every) => self.timers.set(Timer::Tick, now + every),
-            None => self.timers.clear(Timer::Tick),
-        }
-    }
+    // Bounds.
 
     /// A message comes to the at most `max` ones that wait for a connection.
     fn make_room(&mut self, max: usize) -> Result<(), Refused> {

@@ -13,6 +13,7 @@ use mqtt::client::{
 use mqtt::codec::Qos;
 use mqtt::session::{Config, Event, Events, Refused, Token};
 use parking_lot::{Condvar, Mutex};
+use rustix::event::{PollFd, PollFlags};
 
 /// Far longer than anything takes: what is missing then does not come.
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
@@ -246,13 +247,11 @@ impl Listener {
 
     /// The next connection, waited for.
     pub(crate) fn accept(&self) -> Peer {
-        self.listener.set_nonblocking(true).unwrap();
-        let mut accepted = None;
-        wait_until("a connection comes", || {
-            accepted = self.try_accept();
-            accepted.is_some()
-        });
-        accepted.unwrap()
+        let limit = rustix::event::Timespec { tv_sec: LIMIT.as_secs() as i64, tv_nsec: 0 };
+        let mut listener = [PollFd::new(&self.listener, PollFlags::IN)];
+        let ready = rustix::event::poll(&mut listener, Some(&limit)).unwrap();
+        assert!(ready > 0, "no connection came");
+        self.try_accept().expect("it is there")
     }
 
     /// A connection that has come already.

@@ -135,6 +135,16 @@ fn texts<const N: usize>(
     }
 }
 
+/// The entry for fuzzing: a file of any text is a configuration, which can be shown, or the problem can.
+#[doc(hidden)]
+pub fn fuzz(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    match Config::from_json(text) {
+        Ok(config) => assert!(config.public().is_object()),
+        Err(problem) => assert!(!problem.to_string().is_empty()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

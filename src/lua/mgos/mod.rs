@@ -28,6 +28,8 @@ use mlua::{Function, Table};
 use super::args::{Args, Raise};
 use super::{Maker, Reply, State, reply};
 use config::Config;
+#[doc(hidden)]
+pub use config::fuzz as fuzz_config;
 
 /// The function that hooks printing, in the registry.
 const CONSOLE: &str = "mqtt.mgos.console";

@@ -282,9 +282,9 @@ mod tests {
     fn a_pre_shared_key_needs_the_feature() {
         let asks = json!({ "server": "h", "enable": true, "ssl_psk_identity": "i", "ssl_psk_key": "00ff" });
         let checked = check("mqtt", &section(asks), &Routes::default()).map_err(|it| it.to_string());
-        match checked {
-            Ok(()) => assert!(cfg!(feature = "psk")),
-            Err(problem) => assert!(problem.starts_with("mqtt.ssl_psk_identity: "), "{problem}"),
+        assert_eq!(checked.is_ok(), cfg!(feature = "psk"));
+        if let Err(problem) = checked {
+            assert!(problem.starts_with("mqtt.ssl_psk_identity: "), "{problem}");
         }
     }
 }

@@ -76,7 +76,8 @@ pub(super) fn parse(args: &Args<'_>, map: &Routes) -> Result<Request, Raise> {
 /// The callbacks, and the place of the first of them.
 fn callbacks(args: &Args<'_>) -> Result<(Option<Function>, Option<Function>, usize), Raise> {
     let last = args.len().min(LAST);
-    let first = (PORT..=last).find(|&n| args.at(n).is_function()).unwrap_or(LAST).min(LAST - 1);
+    // the two places of their own hold functions or nothing, whichever of them is filled
+    let first = (PORT..LAST).find(|&n| n <= last && args.at(n).is_function()).unwrap_or(LAST - 1);
     let mut found = [None, None];
     for n in first..=last {
         let Some(function) = args.at(n).function_or_nil()? else { continue };

@@ -235,6 +235,23 @@ describe("set_config", function()
     assert.error_matches(function() conn:set_config() end, "bad argument #1 to 'set_config' %(table expected")
   end)
 
+  it("inside a handler leaves the other handlers what they were to get", function()
+    local broker = support.broker()
+    local conn = support.linked(broker)
+    local large, seen = ("x"):rep(100000), {}
+    conn:sub("t", function() conn:set_config(support.section(broker.port)) end)
+    for n = 1, 3 do
+      conn:sub("t", function(_, topic, message)
+        collectgarbage()
+        seen[n] = topic == "t" and message == large
+      end)
+    end
+    kit.eventually(function() return broker:subscriptions("spec").t end)
+    broker:publish("t", large)
+    kit.eventually(function() return #seen == 3 end)
+    assert.same({ true, true, true }, seen)
+  end)
+
   it("inside a handler takes effect at once", function()
     local first, second = support.broker(), support.broker()
     local conn = support.idle()

@@ -1,21 +1,38 @@
--- The face against another broker than ours, where MQTT_TEST_BROKER names one.
+-- What has to work with any broker over any transport: see support.target.
 
 local mqtt = require("mqtt")
 local kit = require("mqtt.test")
 local support = require("tests.spec.mgos.support")
 
 describe("mgos_mqtt and a broker #interop", function()
-  local host, port
+  local host, port, secure
 
-  before_each(function() host, port = support.target() end)
+  before_each(function() host, port, secure = support.target() end)
   after_each(support.finish)
 
   -- A section for a connection with an id of its own.
   local function section(keys)
     keys = keys or {}
-    keys.server = host .. ":" .. port
     keys.client_id = keys.client_id or support.unique("mgos")
-    return support.section(port, keys)
+    local scheme, address = host:match("^(%a+)://(.*)$")
+    keys.server = address or host .. ":" .. port
+    keys.ws_enable = scheme == "ws" or scheme == "wss"
+    if secure then
+      keys.ssl_ca_cert, keys.ssl_cert, keys.ssl_key = secure.ca_cert, secure.client_cert, secure.client_key
+      keys.ssl_psk_identity, keys.ssl_psk_key = secure.psk_identity, secure.psk_key
+    end
+    return support.section(0, keys)
+  end
+
+  -- The broker ends the connection with this id: another one comes with it.
+  local function steal(id)
+    local thief = support.client { clientid = id }
+    local stolen = false
+    thief:connect(host, port, secure, function(client)
+      stolen = true
+      client:close()
+    end)
+    kit.eventually(function() return stolen end)
   end
 
   -- The connection's subscription is there.
@@ -50,14 +67,7 @@ describe("mgos_mqtt and a broker #interop", function()
     conn:global_connect()
     support.entries(inbox, 5)
     for n = 1, 5 do assert.same({ topic, "m" .. n }, inbox[n]) end
-    -- the broker ends this connection for another of its name
-    local thief = support.client { clientid = id }
-    local stolen = false
-    thief:connect(host, port, function(client)
-      stolen = true
-      client:close()
-    end)
-    kit.eventually(function() return stolen end)
+    steal(id)
     support.up(conn)
     kit.eventually(function()
       conn:pub(topic, "again", 1)
@@ -89,10 +99,9 @@ describe("mgos_mqtt and a broker #interop", function()
     ready(watcher, topic, function(data) seen[#seen + 1] = data.message end)
     local lost = support.conn(section { client_id = id, will_topic = topic, will_message = "gone" })
     support.up(lost)
-    local thief = support.connected(port, { clientid = id })
+    steal(id)
     support.entries(seen, 1)
     assert.equal("gone", seen[1])
-    thief:close()
   end)
 
   it("publish JSON", function()
