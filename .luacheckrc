@@ -16,6 +16,10 @@ local device = {
 files["lua_examples"] = { read_globals = device }
 -- … and as a configuration drives them.
 files["lua_examples/mgos"] = { read_globals = { "mgos_mqtt", "MQTT" } }
+-- Tests of device scripts.
+files["lua_examples/testing/*_spec.lua"] = { std = "min+busted" }
+-- Declarations without bodies.
+files["lua/types"] = { unused = false, max_line_length = false }
 -- Device scripts find each other through globals.
 files["lua_examples/mqtt/mqtt_helpers.lua"] = { globals = { "subscribe_multi", "unsubscribe_multi" } }
 files["lua_examples/mqtt/subscribe_many.lua"] = { read_globals = { "subscribe_multi", "unsubscribe_multi" } }

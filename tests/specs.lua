@@ -7,8 +7,9 @@ if not found then
 end
 
 local options = { ... }
-arg = { [0] = "busted", "--output=plainTerminal" } -- luacheck: globals arg
-for _, option in ipairs(options) do arg[#arg + 1] = option end
-arg[#arg + 1] = "tests/spec"
+local busted_arguments = { [0] = "busted", "--output=plainTerminal" }
+for _, option in ipairs(options) do busted_arguments[#busted_arguments + 1] = option end
+busted_arguments[#busted_arguments + 1] = "tests/spec"
 
+_G.arg = busted_arguments
 require("busted.runner")({ standalone = false })

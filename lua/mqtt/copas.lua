@@ -5,8 +5,9 @@
 --   copas.loop()
 --
 -- A copas thread sleeps on the module's descriptor and runs callbacks when something is pending. It ends when nothing
--- is left that could call back, or after mqtt.stop(). Callbacks can't yield: give work that waits to copas.addthread. An error in a callback
--- goes where copas takes those of its threads, and ends this one; `start` makes another, and nothing is lost.
+-- is left that could call back, or after mqtt.stop(). Callbacks can't yield: work that waits is for copas.addthread. An
+-- error in a callback goes where copas takes those of its threads, and ends this one; `start` makes another, and
+-- nothing is lost.
 
 local mqtt = require("mqtt")
 local copas = require("copas")

@@ -20,9 +20,13 @@ local glue = {}
 function glue.start(on_error)
   local handle = uv.new_poll(mqtt.fileno())
   handle:start("r", function()
-    local ok, done = true, nil
-    if on_error then ok, done = pcall(mqtt.run, 0) else done = mqtt.run(0) end
-    if not ok then return on_error(done) end
+    local ok, done
+    if on_error then
+      ok, done = pcall(mqtt.run, 0)
+      if not ok then return on_error(done) end
+    else
+      done = mqtt.run(0)
+    end
     if done and not handle:is_closing() then handle:close() end
   end)
   return handle

@@ -12,11 +12,8 @@ local unpack = rawget(_G, "unpack") or table.unpack -- luacheck: ignore 143
 local kit = {}
 
 ---Starts an embedded broker on a free port, or as the options of mqtt.broker.start say. Its port is in `port`.
----@param options nodemcu.mqtt.broker.options?
----@return nodemcu.mqtt.broker
-function kit.broker(options)
-  return broker.start(options)
-end
+---@type fun(options: nodemcu.mqtt.broker.options?): nodemcu.mqtt.broker
+kit.broker = broker.start
 
 -- How often a condition is looked at, in seconds: it may be about something that no callback tells of.
 local LOOK = 0.02

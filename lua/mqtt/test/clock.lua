@@ -7,16 +7,19 @@ local native = require("mqtt.test.native")
 local Clock = {}
 Clock.__index = Clock
 
--- How many milliseconds of real time one call waits in all for a network that does not come to rest: a
--- name that does not resolve, a peer that is no embedded broker and leaves a connection half closed.
-local PATIENCE = 500
+-- How many milliseconds of real time are given to a network that does not come to rest: a name that does not resolve, a
+-- peer that is no embedded broker and leaves a connection half closed. After the first time it is not believed in again
+-- so easily.
+local PATIENCE, LATER = 2000, 20
 
--- Runs callbacks until nothing happens any more without time going on. Returns what is left of the patience.
+-- Runs callbacks until nothing happens any more without time going on. Returns the patience to have next time.
 local function settle(patience)
+  local left = patience
   while true do
     while mqtt.poll() > 0 do end -- luacheck: ignore 542
-    if native.is_quiet() or patience <= 0 then return patience end
-    if mqtt.poll(0.001) == 0 then patience = patience - 1 end
+    if native.is_quiet() then return patience end
+    if left <= 0 then return LATER end
+    if mqtt.poll(0.001) == 0 then left = left - 1 end
   end
 end
 

@@ -11,7 +11,8 @@ Script.__index = Script
 -- The device's modules beside mqtt and tmr; those that there are come from the module of the same name in `nodemcu`.
 local DEVICE = {
   adc = true, bit = true, dht = true, enduser_setup = true, file = true, gpio = true, i2c = true, net = true,
-  node = true, pwm = true, rtcmem = true, rtctime = true, sjson = true, sntp = true, uart = true, wifi = true,
+  node = true, pwm = true, rtcmem = true, rtctime = true, sjson = true, sntp = true, tls = true, uart = true,
+  wifi = true,
 }
 
 local function load_into(env, path)
@@ -76,6 +77,20 @@ local function loaders(script)
   end
 end
 
+-- What ends the boot of a script, if it is ours to say.
+local power
+
+-- Lets node.restart and node.dsleep stop the script, unless somebody else takes care of them.
+local function watch_power(script)
+  local device = package.loaded["nodemcu.device"]
+  if not device or device.power and device.power ~= power then return end
+  power = function(kind)
+    script.ended = kind
+    script:stop()
+  end
+  device.power = power
+end
+
 -- Everything that the script may call, over the interpreter's own globals.
 local function environment(script, options)
   local env = script.env
@@ -94,6 +109,7 @@ local function environment(script, options)
       local value = rawget(_G, name)
       if value ~= nil or not DEVICE[name] then return value end
       local found, module = pcall(require, "nodemcu." .. name)
+      watch_power(script)
       env[name] = found and module or nil
       return env[name]
     end,

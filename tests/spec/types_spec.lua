@@ -1,0 +1,175 @@
+-- The annotations in lua/types say what the modules are: every name is there and in no other place, and each function
+-- takes as many arguments as they say.
+
+local mqtt = require("mqtt")
+local tmr = require("mqtt.tmr")
+local kit = require("mqtt.test")
+local support = require("tests.spec.support")
+
+-- Reads one file of annotations: class -> { names = { name -> number of parameters, or true for a field } }.
+local function annotations(name)
+  local classes, tables, class = {}, {}, nil
+  for line in io.lines("lua/types/" .. name .. ".lua") do
+    local declared = line:match("^%-%-%-@class ([%w_.]+)")
+    local field = line:match("^%-%-%-@field ([%w_]+)")
+    local variable = line:match("^local ([%w_]+) = {}")
+    local owner, method, parameters = line:match("^function ([%w_]+)[.:]([%w_]+)%((.*)%) end$")
+    if declared then
+      class = {}
+      classes[declared] = class
+    elseif field then
+      class[field] = true
+    elseif variable then
+      tables[variable] = class
+    elseif owner then
+      local count = 0
+      for _ in parameters:gmatch("[%w_.]+") do count = count + 1 end
+      local owning = tables[owner]
+      owning[method] = count
+    end
+  end
+  return classes
+end
+
+local function names(t)
+  local list = {}
+  for name in pairs(t) do list[#list + 1] = name end
+  table.sort(list)
+  return list
+end
+
+-- The names that can be called on an object, or stand in a module.
+local function real(object)
+  local found = {}
+  local meta = debug.getmetatable(object)
+  if type(object) == "table" then
+    for name in pairs(object) do found[name] = true end
+  end
+  if type(meta) == "table" and type(meta.__index) == "table" then
+    for name in pairs(meta.__index) do found[name] = true end
+  end
+  -- kept by objects for themselves
+  found.handle, found.hand, found.made, found.timers, found.folder, found.led = nil, nil, nil, nil, nil, nil
+  return names(found)
+end
+
+describe("the annotations of", function()
+  after_each(support.finish)
+
+  local function client() return support.client("types") end
+  local function idle(event) return function() local c = client() c:on(event, nil) return c end end
+
+  it("mqtt name what there is", function()
+    local types = annotations("mqtt")
+    local module = {}
+    for name in pairs(mqtt) do module[name] = true end
+    module.client = nil -- only there to say that this is not luamqtt
+    assert.are.same(names(module), names(types["nodemcu.mqtt"]))
+    assert.are.same(real(client()), names(types["nodemcu.mqtt.client"]))
+    assert.are.same(real(mqtt.pollable), names(types["nodemcu.mqtt.pollable"]))
+    assert.are.same(names(mqtt.stats()), names(types["nodemcu.mqtt.stats"]))
+  end)
+
+  it("tmr name what there is", function()
+    local types = annotations("tmr")
+    local module = {}
+    for name in pairs(tmr) do module[name] = true end
+    -- of the watchdog, and of no use here
+    module.softwd, module.wdclr = nil, nil
+    assert.are.same(names(module), names(types["nodemcu.mqtt.tmr"]))
+    assert.are.same(real(tmr.create()), names(types["nodemcu.mqtt.timer"]))
+  end)
+
+  it("mqtt.broker and mqtt.test name what there is", function()
+    local types = annotations("broker")
+    assert.are.same(real(require("mqtt.broker")), names(types["nodemcu.mqtt.broker.module"]))
+    local expected = names(types["nodemcu.mqtt.broker"])
+    assert.are.same(expected, real(support.broker()))
+    local message = support.broker()
+    local writer = support.connected(message.port)
+    writer:publish("t", "x", 1)
+    kit.eventually(function() return #message:received() == 1 end)
+    assert.are.same(names(message:received()[1]), names(types["nodemcu.mqtt.broker.message"]))
+
+    types = annotations("test")
+    local clock = kit.clock()
+    clock:restore()
+    local found = {}
+    for _, name in ipairs(real(clock)) do if not name:match("^__") then found[#found + 1] = name end end
+    assert.are.same(names(types["nodemcu.mqtt.test.clock"]), found)
+  end)
+
+  it("options list the keys that the module knows", function()
+    local function known(f, ...)
+      local _, message = pcall(f, ...)
+      local list = {}
+      for name in message:match("one of (.-) expected, got"):gmatch("[%w_]+") do list[name] = true end
+      return names(list)
+    end
+    local nonsense = { nonsense = 1 }
+    local types, broker = annotations("mqtt"), annotations("broker")
+    assert.are.same(known(mqtt.Client, nonsense), names(types["nodemcu.mqtt.options"]))
+    assert.are.same(known(client().connect, client(), "mqtts://h", nil, nonsense),
+      names(types["nodemcu.mqtt.security"]))
+    assert.are.same(known(kit.broker, nonsense), names(broker["nodemcu.mqtt.broker.options"]))
+    assert.are.same(known(kit.broker, { faults = nonsense }), names(broker["nodemcu.mqtt.broker.faults"]))
+    local one = support.broker()
+    assert.are.same(known(one.received, one, nonsense), names(broker["nodemcu.mqtt.broker.wanted"]))
+  end)
+
+  -- Arguments that are right. Each in turn is replaced by a thread, which nothing takes: the error has to name it. One
+  -- more than there are is ignored.
+  local function f() end
+  local thread = coroutine.create(f)
+  local unpack = rawget(_G, "unpack") or table.unpack -- luacheck: ignore 143
+
+  local calls = {
+    { "mqtt", "nodemcu.mqtt", function() return mqtt end, {
+      Client = { "id", 60, "user", "pass", 1, 1000 },
+      run = { 0 }, poll = { 0 }, wait = { function() return true end, 0 }, matches = { "a", "a" },
+      log = { f }, trace = { f },
+    } },
+    { "mqtt", "nodemcu.mqtt.client", idle("connect"), {
+      lwt = { "t", "m", 0, 0 }, on = { "message", f }, connect = { "127.0.0.1", 1, 0, 0, f, f },
+      publish = { "t", "m", 0, 0, f }, subscribe = { "t", 0, f }, unsubscribe = { "t", f },
+    } },
+    { "tmr", "nodemcu.mqtt.timer", function() return tmr.create() end, {
+      alarm = { 1000, 0, f }, register = { 1000, 0, f }, start = { false }, interval = { 1000 },
+    } },
+    { "tmr", "nodemcu.mqtt.tmr", function() return tmr end, {
+      alarm = { 6, 1000, 0, f }, register = { 6, 1000, 0, f }, start = { 6, false }, stop = { 6 },
+      interval = { 6, 1000 }, state = { 6 }, unregister = { 6 }, delay = { 1 },
+    } },
+    { "broker", "nodemcu.mqtt.broker", support.broker, {
+      publish = { "t", "m", 0, 0 }, subscriptions = { "c" }, kill = { "c" }, send_raw = { "c", "x" }, received = { {} },
+      faults = { {} }, next_faults = { {} }, client_faults = { "c", {} },
+    } },
+  }
+
+  for _, entry in ipairs(calls) do
+    local file, class, make, samples = unpack(entry)
+    it(class .. " tell how many arguments there are", function()
+      local is_module = class == "nodemcu.mqtt" or class == "nodemcu.mqtt.tmr"
+      for name, parameters in pairs(annotations(file)[class]) do
+        local sample = samples[name] or {}
+        if parameters ~= true then
+          assert.are.equal(parameters, #sample, name)
+          for i = 1, #sample do
+            local object = make()
+            local arguments = { unpack(sample) }
+            arguments[i] = thread
+            local ok, message
+            if is_module then
+              ok, message = pcall(object[name], unpack(arguments, 1, #sample))
+            else
+              ok, message = pcall(object[name], object, unpack(arguments, 1, #sample))
+            end
+            assert.is_false(ok, name .. " takes anything as argument " .. i)
+            assert.matches(("bad argument #%d to '%s'"):format(i, name), message, 1, true)
+          end
+        end
+      end
+      for id = 0, 6 do tmr.unregister(id) end
+    end)
+  end
+end)
