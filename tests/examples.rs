@@ -192,8 +192,8 @@ fn every_example_is_in_the_list() {
     let mut found = BTreeSet::new();
     for folder in fs::read_dir(&root).unwrap() {
         let folder = folder.unwrap().path();
-        // see tests/devices.rs
-        if folder.ends_with("devices") {
+        // see tests/devices.rs; the others are run by specs, under the libraries that they are about
+        if ["devices", "loops", "testing"].iter().any(|other| folder.ends_with(other)) {
             continue;
         }
         for file in fs::read_dir(&folder).unwrap() {

@@ -23,6 +23,9 @@ use crate::session;
 /// Size of the read buffer of the thread.
 const READ_BUFFER: usize = 64 * 1024;
 
+/// Memory that the written bytes of a connection may leave behind when there is nothing more to write.
+const KEEP: usize = 32 * 1024;
+
 /// So many reads and writes in a row, then it is the turn of other connections.
 const BUDGET: usize = 8;
 
@@ -168,6 +171,9 @@ impl Driver {
                 let mut inner = self.shared.enter(self.generation, cx).ok_or(End::Replaced)?;
                 inner.take_bytes(self.shared.clock.now(), &mut self.out);
                 if self.out.is_empty() {
+                    if self.out.capacity() > KEEP {
+                        self.out = Vec::new();
+                    }
                     break;
                 }
             }
@@ -230,6 +236,9 @@ impl Driver {
                 let accepted = inner.note_accepted();
                 self.shared.release(inner);
                 if accepted {
+                    if self.at == self.out.len() {
+                        (self.out, self.at) = (Vec::new(), 0); // CONNECT has been in it
+                    }
                     tracing::info!(target: "mqtt", "connected");
                 }
                 outcome?;
@@ -323,9 +332,9 @@ impl Driver {
 }
 
 /// A sleep that is set anew only when it would come too late: deadlines mostly move back, and a wake-up that turns out
-/// too early costs less than a timer per packet.
+/// too early costs less than a timer per packet. Boxed: few connections have one at a time.
 #[derive(Default)]
-struct Alarm(Option<(Instant, Sleep)>);
+struct Alarm(Option<Box<(Instant, Sleep)>>);
 
 impl Alarm {
     /// Whether it may be `at`; if not, `cx` is woken then.
@@ -334,9 +343,9 @@ impl Alarm {
             self.0 = None;
             return false;
         };
-        let (_, sleep) = match &mut self.0 {
-            Some(armed) if armed.0 <= at => armed,
-            late => late.insert((at, clock.sleep_until(at))),
+        let (_, sleep): &mut (Instant, Sleep) = match &mut self.0 {
+            Some(armed) if armed.0 <= at => &mut **armed,
+            late => &mut **late.insert(Box::new((at, clock.sleep_until(at)))),
         };
         let due = Pin::new(sleep).poll(cx).is_ready();
         if due {

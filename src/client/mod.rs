@@ -138,7 +138,7 @@ impl Client {
 
     /// Replaces the will for every CONNECT from now on until the next [`connect`](Client::connect), reconnects included.
     pub fn set_will(&self, will: Option<Will>) {
-        self.shared.lock().will = Some(will);
+        self.shared.lock().will = Some(will.map(Box::new));
     }
 
     /// Answers `Event::CredentialsWanted`; none fails the attempt (reason -1). Ignored when nothing was asked.

@@ -41,7 +41,7 @@ pub(super) struct Reader {
     /// How much came last.
     last: usize,
     /// Why the connection ends, found by a caller.
-    end: Option<End>,
+    end: Option<Box<End>>,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -91,21 +91,21 @@ impl Shared {
         let now = self.clock.now();
         let to_task = with_input(|input| match socket.get_ref().read(input) {
             Ok(0) => {
-                inner.reader.end = Some(End::Eof);
+                inner.reader.end = Some(Box::new(End::Eof));
                 true
             }
             Ok(n) => {
                 inner.reader.last = n;
                 let outcome = inner.session.handle_input(now, &input[..n]);
                 let violated = outcome.is_err();
-                inner.reader.end = outcome.err().map(End::from);
+                inner.reader.end = outcome.err().map(|error| Box::new(End::from(error)));
                 violated || n >= MUCH
             }
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
                 false
             }
             Err(error) => {
-                inner.reader.end = Some(End::Read(error));
+                inner.reader.end = Some(Box::new(End::Read(error)));
                 true
             }
         });
@@ -166,7 +166,7 @@ impl Inner {
 
     /// Why the connection has to end, if a caller found that.
     pub(super) fn end_found(&mut self) -> Option<End> {
-        self.reader.end.take()
+        self.reader.end.take().map(|end| *end)
     }
 }
 

@@ -68,7 +68,7 @@ pub(super) struct Inner {
     /// The reader holds back because of [`MAX_EVENTS_BYTES`].
     pub(super) paused: bool,
     /// The last words of a connection that was ended by the caller, until its task takes them.
-    farewell: Option<Farewell>,
+    farewell: Option<Box<Farewell>>,
     /// A connection still says goodbye.
     pub(super) closing: bool,
     /// It shall stop that at once.
@@ -78,7 +78,7 @@ pub(super) struct Inner {
     /// Whether this `connect` reconnects after a loss.
     pub(super) reconnects_after_loss: bool,
     /// Replaces the will of the options.
-    pub(super) will: Option<Option<Will>>,
+    pub(super) will: Option<Option<Box<Will>>>,
     pub(super) credentials: Question<Option<Credentials>>,
     /// Each link's CONNECT is asked for.
     pub(super) asks_connect: bool,
@@ -479,7 +479,7 @@ impl Inner {
         self.generation += 1;
         if was_connected {
             let bytes = self.last_words(now, flush);
-            self.farewell = Some(Farewell { bytes, offline: false });
+            self.farewell = Some(Box::new(Farewell { bytes, offline: false }));
             self.closing = true;
         }
         if self.state != State::Idle {

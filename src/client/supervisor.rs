@@ -78,7 +78,7 @@ impl Supervisor<'_> {
             tracing::debug!(target: "mqtt", "next attempt in {wait:?}");
             // a wait that no clock can show is one for ever
             let until = self.clock().now().checked_add(wait);
-            if self.pause(until).await.is_none() {
+            if Box::pin(self.pause(until)).await.is_none() {
                 return;
             }
         }
@@ -128,7 +128,7 @@ impl Supervisor<'_> {
     async fn attempt(&self, index: usize) -> Result<Outcome, ConnectError> {
         let profile = &self.options.profiles[index];
         if let Some(time) = profile.not_before
-            && self.await_wall_clock(time).await.is_none()
+            && Box::pin(self.await_wall_clock(time)).await.is_none()
         {
             return Ok(Outcome::Replaced);
         }
@@ -136,7 +136,7 @@ impl Supervisor<'_> {
             return Ok(Outcome::Replaced);
         }
         let credentials = if self.options.ask_credentials {
-            match self.ask(Event::CredentialsWanted, |inner| &mut inner.credentials).await {
+            match Box::pin(self.ask(Event::CredentialsWanted, |inner| &mut inner.credentials)).await {
                 Some(given) => Some(given.ok_or(ConnectError::NoCredentials)?),
                 None => return Ok(Outcome::Replaced),
             }
@@ -145,7 +145,7 @@ impl Supervisor<'_> {
         };
         let deadline = self.clock().now().checked_add(self.options.connect_timeout);
         let dialling = self.shared.dial();
-        let Some(stream) = self.unless_replaced(self.dial(profile, deadline)).await else {
+        let Some(stream) = Box::pin(self.unless_replaced(self.dial(profile, deadline))).await else {
             return Ok(Outcome::Replaced);
         };
         drop(dialling);
@@ -154,7 +154,7 @@ impl Supervisor<'_> {
         let introduction = if asks {
             let question = Event::ConnectWanted { profile: index as u16 };
             let answer = self.ask(question, |inner| &mut inner.introduction);
-            match before(self.clock(), deadline, answer).await.ok_or(ConnectError::SendTimeout)? {
+            match Box::pin(before(self.clock(), deadline, answer)).await.ok_or(ConnectError::SendTimeout)? {
                 Some(given) => Some(given),
                 None => return Ok(Outcome::Replaced),
             }
@@ -170,7 +170,7 @@ impl Supervisor<'_> {
             return outcome;
         }
         if let Some(last_words) = self.shared.take_last_words() {
-            driver.say_goodbye(last_words).await;
+            Box::pin(driver.say_goodbye(last_words)).await;
         }
         Ok(Outcome::Replaced)
     }
@@ -243,7 +243,7 @@ impl Supervisor<'_> {
         inner.opened(stream.direct());
         let Inner { session, will, .. } = &mut *inner;
         let will = match will {
-            Some(replaced) if introduction.is_none() => replaced.as_ref(),
+            Some(replaced) if introduction.is_none() => replaced.as_deref(),
             _ => connect.will.as_ref(),
         };
         session.connect(&connect.packet(will, credentials), deadline);

@@ -170,6 +170,8 @@ pub async fn connect(addresses: &[SocketAddr]) -> io::Result<Stream> {
 
 async fn dial(address: SocketAddr) -> io::Result<Socket> {
     let tcp = Socket::connect(address).await?;
+    // Registered anew: waiting for the connection has left memory in the registration that nothing uses again.
+    let tcp = Socket::new(tcp.into_inner()?)?;
     let socket = tcp.get_ref();
     if socket.local_addr()? == address {
         // nobody listens, and the system happened to choose that very port for our end: we would talk to ourselves

@@ -208,6 +208,14 @@ const DUP: u8 = 1 << 3;
 const OVERFLOW: u8 = 1 << 4;
 
 const _: () = assert!(RECORD == 16);
+/// Whether memory is kept for the next batch: not so much that an idle client would be large for ever, not what was
+/// hardly used, and not what is as quickly allocated anew as an idle client would hold it for nothing.
+fn worth_keeping(used: usize, capacity: usize) -> bool {
+    const TOO_LITTLE: usize = 512;
+    const ALWAYS: usize = 16 << 10;
+    const TOO_MUCH: usize = 1 << 20;
+    capacity > TOO_LITTLE && capacity <= TOO_MUCH && (capacity <= ALWAYS || used >= capacity / 8)
+}
 
 impl Events {
     /// An empty batch.
@@ -234,19 +242,17 @@ impl Events {
         std::mem::swap(self, other);
     }
 
-    /// Forgets everything; keeps its memory only while that is small.
+    /// Forgets everything; keeps its memory while that is worth keeping.
     pub fn clear(&mut self) {
-        /// More than this is given back, so that an idle client is small.
-        const KEEP: usize = 1 << 20;
         self.next = 0;
-        self.records.clear();
-        self.bytes.clear();
-        if self.bytes.capacity() > KEEP {
+        if !worth_keeping(self.bytes.len(), self.bytes.capacity()) {
             self.bytes = Vec::new();
         }
-        if self.records.capacity() * RECORD > KEEP {
+        if !worth_keeping(self.records.len() * RECORD, self.records.capacity() * RECORD) {
             self.records = Vec::new();
         }
+        self.records.clear();
+        self.bytes.clear();
     }
 
     /// Gives all memory back: for a client that has gone quiet.

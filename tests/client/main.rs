@@ -6,6 +6,7 @@ mod connect;
 mod end_to_end;
 mod reading;
 mod reconnect;
+mod recovery;
 mod sending;
 mod shutdown;
 mod support;

@@ -17,11 +17,12 @@ local function connected_script(last)
 end
 
 -- Runs it against a peer. What the peer must get: the CONNECT, the PUBLISH, DISCONNECT, the end.
-local function expect_goodbye(source)
+local function expect_goodbye(source, message)
   local peer = support.peer()
   local script = support.start(source, peer.port)
   peer:welcome()
   assert.are.equal(hex(packet(0x30, text("t") .. "last words")), hex(peer:read()))
+  if message then peer:send(packet(0x30, text(message) .. "x")) end
   assert.are.equal(hex(support.DISCONNECT), hex(peer:read()))
   assert.is_true(peer:ended())
   return script:finish()
@@ -42,6 +43,12 @@ describe("an interpreter that ends with a connected client says goodbye:", funct
     ["by os.exit(…, true) in a callback"] = {
       "require('mqtt.tmr').create():alarm(1, 0, function() os.exit(4, true) end) mqtt.run()", 4,
     },
+    ["by os.exit in a message's callback"] = {
+      "client:on('message', function() os.exit(6) end) mqtt.run()", 6, "exit",
+    },
+    ["by os.exit(…, true) in a message's callback"] = {
+      "client:on('message', function() os.exit(6, true) end) mqtt.run()", 6, "exit",
+    },
     ["by an error in a callback"] = {
       "require('mqtt.tmr').create():alarm(1, 0, function() error('told you so') end) mqtt.run()", 1,
     },
@@ -53,7 +60,7 @@ describe("an interpreter that ends with a connected client says goodbye:", funct
   }
   for name, case in pairs(ENDS) do
     it(name, function()
-      local status, output = expect_goodbye(connected_script(case[1]))
+      local status, output = expect_goodbye(connected_script(case[1]), case[3])
       assert.are.equal(case[2], status, output)
       if status == 1 then
         assert.matches("told you so", output)
@@ -121,6 +128,81 @@ describe("Ctrl-C in the stock interpreter", function()
   end
 end)
 
+describe("Ctrl-C at any moment", function()
+  after_each(support.finish)
+
+  -- Something of everything, for ever: callbacks, waits, connects, closes, collections.
+  local BUSY = [[
+    local mqtt = require("mqtt")
+    local client = mqtt.Client("busy")
+    local function back() for i = 1, 100 do local _ = tostring(i) end end
+    client:on("message", function(c, _, data)
+      back()
+      c:publish("busy", data, 1)
+      mqtt.poll()
+    end)
+    client:connect("127.0.0.1", arg[1])
+    mqtt.wait(function() return client:state() == "connected" end, 5)
+    client:subscribe("busy", 1, function(c) for i = 1, 5 do c:publish("busy", i, 1) end end)
+    io.write(io.open("/proc/self/stat"):read("*n"), "\n")
+    io.flush()
+    while true do
+      local other = mqtt.Client("other")
+      other:connect("127.0.0.1", arg[1], function(c) c:close() end)
+      mqtt.poll(0.01)
+      other:close()
+      collectgarbage("step")
+    end
+  ]]
+
+  it("ends the script with the interpreter's message, and the broker gets DISCONNECT", function()
+    local broker = support.broker()
+    math.randomseed(4)
+    for _ = 1, 12 do
+      local script = support.start(BUSY, broker.port)
+      local pid = script.pipe:read("*l")
+      assert.matches("^%d+$", pid)
+      require("socket").sleep(math.random() * 0.05)
+      local sent = require("socket").gettime()
+      os.execute("kill -INT " .. pid)
+      local status, output = script:finish()
+      assert.are.equal(1, status, output)
+      assert.matches("interrupted!", output)
+      local took = require("socket").gettime() - sent
+      assert(took < 1.5, took)
+      kit.eventually(function() return #broker:clients() == 0 end)
+    end
+  end)
+end)
+
+describe("a connection that the broker has reset", function()
+  after_each(support.finish)
+
+  it("raises no SIGPIPE in the host, however often it is written to", function()
+    local peer = support.peer()
+    local script = support.start(connected_script([[
+      local other = mqtt.Client("other")
+      for round = 1, 20 do
+        client:connect("127.0.0.1", arg[1])
+        mqtt.wait(function() return client:state() == "connected" end, 5)
+        for _ = 1, 200 do
+          client:publish("t", ("x"):rep(10000), round % 3)
+          other:close()
+        end
+        mqtt.wait(function() return client:state() == "idle" end, 5)
+      end
+    ]]), peer.port)
+    peer:welcome()
+    peer:read()
+    for _ = 1, 20 do
+      peer:welcome()
+      peer:read()
+      peer:drop() -- with unread input: the system answers what comes with a reset
+    end
+    assert.are.same({ 0, "" }, { script:finish() })
+  end)
+end)
+
 describe("other processes", function()
   after_each(support.finish)
 
@@ -143,6 +225,24 @@ describe("other processes", function()
     assert.are.equal(hex(support.DISCONNECT), hex(peer:read()))
     assert.is_true(peer:ended())
     pipe:close()
+  end)
+
+  it("inherit no descriptor of ours", function()
+    local broker = support.broker()
+    local status, output = support.script([[
+      local mqtt = require("mqtt")
+      local client = mqtt.Client("many")
+      client:connect("127.0.0.1", arg[1])
+      mqtt.wait(function() return client:state() == "connected" end, 5)
+      mqtt.fileno()
+      local own = io.popen("readlink /proc/$PPID/fd/*"):read("*a")
+      assert(own:match("socket:") and own:match("eventfd") and own:match("eventpoll"), own)
+      os.execute("readlink /proc/self/fd/*")
+    ]], broker.port)
+    assert.are.equal(0, status, output)
+    for _, kind in ipairs { "socket", "eventfd", "eventpoll", "timerfd" } do
+      assert.is_nil(output:match(kind), output)
+    end
   end)
 
   if rawget(_G, "jit") then

@@ -158,7 +158,7 @@ fn lwt(_: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     let will = Will { topic, message, qos, retain };
     // A reconnect may come before the next `connect`.
     target.peer.client.set_will(Some(will.clone()));
-    target.device()?.will.replace(Some(will));
+    target.device()?.will.replace(Some(Box::new(will)));
     reply(args.lua, ())
 }
 
@@ -203,7 +203,7 @@ fn connect(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
         client_id: settings.client_id.clone(),
         keep_alive: settings.keep_alive,
         clean_session: settings.clean_session,
-        will: device.will.borrow().clone(),
+        will: device.will.borrow().as_deref().cloned(),
         username,
         password,
     };

@@ -14,7 +14,7 @@ use crate::session::{Event, Granted, Token};
 pub(super) struct Device {
     pub(super) settings: Settings,
     /// For the next CONNECT.
-    pub(super) will: RefCell<Option<Will>>,
+    pub(super) will: RefCell<Option<Box<Will>>>,
     /// The script has been told that it is connected, and not yet that it no longer is. `offline` runs only then.
     pub(super) announced: Cell<bool>,
     /// The suback slot was set by `on`, so it runs for refusals too.

@@ -1,0 +1,298 @@
+//! A TCP proxy that is hard on connections: it cuts, resets, stalls and half-delivers them at random places, always the
+//! same ones for a seed.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+/// How long a pump sleeps in a read before it looks at the clock and the flags again.
+const SLICE: Duration = Duration::from_millis(5);
+
+/// xorshift64*: all randomness of a run follows from its seed.
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Random {
+        Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    /// Below `n`, which is not 0.
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 32) % n
+    }
+}
+
+/// What is done to a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Blow {
+    /// Both sides see an orderly end.
+    Cut,
+    /// Both sides see a reset.
+    Reset,
+    /// Nothing moves for a while, then everything goes on.
+    Stall,
+    /// The direction that was hit delivers no more, the other one lives on for a moment; then a reset.
+    HalfDeliver,
+}
+
+/// See the [module](self).
+pub(crate) struct Proxy {
+    shared: Arc<Shared>,
+    port: u16,
+}
+
+struct Shared {
+    upstream: AtomicU16,
+    /// Blows fall.
+    raging: AtomicBool,
+    /// Nothing of what clients send is delivered.
+    holding: AtomicBool,
+    stopped: AtomicBool,
+    /// Connections that were ended by a blow.
+    cuts: AtomicUsize,
+    stalls: AtomicUsize,
+    random: Mutex<Random>,
+    /// When something was last delivered.
+    delivered: Mutex<Instant>,
+    /// When connections came.
+    attempts: Mutex<Vec<Instant>>,
+    /// A connection is hit before it has carried so many bytes…
+    bytes: u64,
+    /// … or lived so many milliseconds.
+    millis: u64,
+}
+
+impl Proxy {
+    /// In front of a port of 127.0.0.1; calm at first.
+    pub(crate) fn start(upstream: u16, seed: u64, bytes: u64, millis: u64) -> Proxy {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("127.0.0.1 has free ports");
+        let port = listener.local_addr().expect("bound").port();
+        let shared = Arc::new(Shared {
+            upstream: AtomicU16::new(upstream),
+            raging: AtomicBool::new(false),
+            holding: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
+            cuts: AtomicUsize::new(0),
+            stalls: AtomicUsize::new(0),
+            random: Mutex::new(Random::new(seed)),
+            delivered: Mutex::new(Instant::now()),
+            attempts: Mutex::default(),
+            bytes,
+            millis,
+        });
+        let accepting = shared.clone();
+        thread::spawn(move || {
+            for client in listener.incoming() {
+                if accepting.stopped.load(Ordering::SeqCst) {
+                    return;
+                }
+                let Ok(client) = client else { continue };
+                accepting.attempts.lock().push(Instant::now());
+                let upstream = accepting.upstream.load(Ordering::SeqCst);
+                // a broker that is down hangs up on the client
+                if let Ok(server) = TcpStream::connect(("127.0.0.1", upstream)) {
+                    Link::start(&accepting, client, server);
+                }
+            }
+        });
+        Proxy { shared, port }
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Whether blows fall from now on.
+    pub(crate) fn rage(&self, on: bool) {
+        self.shared.raging.store(on, Ordering::SeqCst);
+    }
+
+    /// Whether what clients send is held back from now on.
+    pub(crate) fn hold(&self, on: bool) {
+        self.shared.holding.store(on, Ordering::SeqCst);
+    }
+
+    /// Whether nothing has been delivered for a while.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.shared.delivered.lock().elapsed() > Duration::from_millis(300)
+    }
+
+    /// Connections ended by a blow.
+    pub(crate) fn cuts(&self) -> usize {
+        self.shared.cuts.load(Ordering::SeqCst)
+    }
+
+    /// Connections that stood still for a while.
+    pub(crate) fn stalls(&self) -> usize {
+        self.shared.stalls.load(Ordering::SeqCst)
+    }
+
+    /// Connections that came, and the most of them within any `span`.
+    pub(crate) fn attempts(&self, span: Duration) -> (usize, usize) {
+        let attempts = self.shared.attempts.lock();
+        let within =
+            |start: &Instant| attempts.iter().filter(|at| **at >= *start && **at < *start + span).count();
+        (attempts.len(), attempts.iter().map(within).max().unwrap_or(0))
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.shared.stopped.store(true, Ordering::SeqCst);
+        // the accepting thread looks at the flag when a connection comes
+        let _ = TcpStream::connect(("127.0.0.1", self.port));
+    }
+}
+
+/// One connection: two sockets, a thread for each direction.
+struct Link {
+    shared: Arc<Shared>,
+    client: TcpStream,
+    server: TcpStream,
+    plan: Mutex<Plan>,
+    /// Both directions end.
+    dead: AtomicBool,
+    /// Nobody forwards before this time.
+    stalled: Mutex<Option<Instant>>,
+}
+
+/// Where the next blow falls.
+struct Plan {
+    blow: Blow,
+    /// After so many bytes more, in both directions together…
+    bytes: u64,
+    /// … or at this time.
+    at: Instant,
+}
+
+impl Plan {
+    fn draw(shared: &Shared) -> Plan {
+        let mut random = shared.random.lock();
+        let blow = match random.below(10) {
+            0..3 => Blow::Cut,
+            3..6 => Blow::Reset,
+            6 => Blow::Stall,
+            _ => Blow::HalfDeliver,
+        };
+        let life = Duration::from_millis(1 + random.below(shared.millis));
+        Plan { blow, bytes: random.below(shared.bytes), at: Instant::now() + life }
+    }
+}
+
+impl Link {
+    fn start(shared: &Arc<Shared>, client: TcpStream, server: TcpStream) {
+        for socket in [&client, &server] {
+            socket.set_nodelay(true).expect("an open socket");
+            socket.set_read_timeout(Some(SLICE)).expect("an open socket");
+        }
+        let link = Arc::new(Link {
+            plan: Mutex::new(Plan::draw(shared)),
+            shared: shared.clone(),
+            client,
+            server,
+            dead: AtomicBool::new(false),
+            stalled: Mutex::new(None),
+        });
+        for upwards in [true, false] {
+            let link = link.clone();
+            thread::spawn(move || link.pump(upwards));
+        }
+    }
+
+    /// Forwards one direction until the connection ends.
+    fn pump(&self, upwards: bool) {
+        let (mut from, mut to) =
+            if upwards { (&self.client, &self.server) } else { (&self.server, &self.client) };
+        let mut muted: Option<Instant> = None;
+        let mut buffer = [0; 2048];
+        while !self.dead.load(Ordering::SeqCst) && !self.shared.stopped.load(Ordering::SeqCst) {
+            if self.stalled.lock().is_some_and(|until| Instant::now() < until) {
+                thread::sleep(SLICE);
+                continue;
+            }
+            let n = match from.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(n) => n,
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => 0,
+                Err(_) => break,
+            };
+            if let Some(until) = muted {
+                if Instant::now() >= until {
+                    self.reset();
+                    return;
+                }
+                continue;
+            }
+            // after reading: what came meanwhile is held back too
+            while upwards && self.shared.holding.load(Ordering::SeqCst) {
+                if self.dead.load(Ordering::SeqCst) {
+                    return;
+                }
+                thread::sleep(SLICE);
+            }
+            if n > 0 {
+                *self.shared.delivered.lock() = Instant::now();
+            }
+            let (deliver, blow) = self.look(n as u64);
+            if to.write_all(&buffer[..deliver]).is_err() {
+                break;
+            }
+            match blow {
+                None => {}
+                Some(Blow::Cut) => break,
+                Some(Blow::Reset) => return self.reset(),
+                Some(Blow::HalfDeliver) => muted = Some(Instant::now() + Duration::from_millis(40)),
+                Some(Blow::Stall) => {
+                    if to.write_all(&buffer[deliver..n]).is_err() {
+                        break;
+                    }
+                }
+            }
+        }
+        self.dead.store(true, Ordering::SeqCst);
+        let _ = self.client.shutdown(Shutdown::Both);
+        let _ = self.server.shutdown(Shutdown::Both);
+    }
+
+    /// `n` bytes came: how many of them to deliver, and whether a blow follows.
+    fn look(&self, n: u64) -> (usize, Option<Blow>) {
+        let mut plan = self.plan.lock();
+        if !self.shared.raging.load(Ordering::SeqCst) {
+            return (n as usize, None);
+        }
+        if n <= plan.bytes && Instant::now() < plan.at {
+            plan.bytes -= n;
+            return (n as usize, None);
+        }
+        let deliver = plan.bytes.min(n) as usize;
+        let blow = plan.blow;
+        *plan = Plan::draw(&self.shared);
+        if blow == Blow::Stall {
+            self.shared.stalls.fetch_add(1, Ordering::SeqCst);
+            let wait = Duration::from_millis(20 + self.shared.random.lock().below(200));
+            *self.stalled.lock() = Some(Instant::now() + wait);
+        } else {
+            self.shared.cuts.fetch_add(1, Ordering::SeqCst);
+            // the other direction is not hit again
+            plan.bytes = u64::MAX;
+            plan.at += Duration::from_secs(3600);
+        }
+        (deliver, Some(blow))
+    }
+
+    /// Ends both sides with a reset: that is what closing does when lingering is set to nothing.
+    fn reset(&self) {
+        for socket in [&self.client, &self.server] {
+            let _ = rustix::net::sockopt::set_socket_linger(socket, Some(Duration::ZERO));
+        }
+        self.dead.store(true, Ordering::SeqCst);
+    }
+}
