@@ -11,6 +11,7 @@ use crate::codec::{PacketId, Qos};
 pub(super) struct Subscriptions {
     requests: BTreeMap<PacketId, Request>,
     /// What may have to be renewed; only recorded where that is wanted.
+    #[expect(clippy::box_collection, reason = "most clients have none, and this is smaller")]
     wanted: Option<Box<HashMap<Box<str>, Wanted>>>,
     /// The number of the next filter in `wanted`.
     next: u64,
