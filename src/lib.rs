@@ -8,6 +8,7 @@ compile_error!("`runner` is a program, `module` a library: build the module with
 pub mod broker;
 pub mod client;
 pub mod codec;
+pub mod guide;
 pub mod lua;
 pub mod net;
 pub mod session;
@@ -31,8 +32,33 @@ mod entry {
     }
 
     #[lua_module(skip_memory_check)]
+    fn mqtt_sjson(lua: &Lua) -> Result<Table> {
+        lua::open_sjson(lua)
+    }
+
+    #[lua_module(skip_memory_check)]
+    fn mqtt_file(lua: &Lua) -> Result<Table> {
+        lua::open_file(lua)
+    }
+
+    #[lua_module(skip_memory_check)]
+    fn mqtt_host(lua: &Lua) -> Result<Table> {
+        lua::open_host(lua)
+    }
+
+    #[lua_module(skip_memory_check)]
     fn mqtt_broker(lua: &Lua) -> Result<Table> {
         lua::open_broker(lua)
+    }
+
+    #[lua_module(skip_memory_check)]
+    fn mqtt_mgos(lua: &Lua) -> Result<Table> {
+        lua::open_mgos(lua)
+    }
+
+    #[lua_module(skip_memory_check)]
+    fn mqtt_mgos_api(lua: &Lua) -> Result<Table> {
+        lua::open_mgos_api(lua)
     }
 
     #[lua_module(skip_memory_check)]

@@ -89,7 +89,7 @@ impl Side {
     fn connect(id: &str, port: u16, messages: usize) -> Side {
         let client = Client::new(Config::default(), ClientOptions::default(), Arc::new(Deaf));
         let connect = ConnectOptions { client_id: id.into(), keep_alive: 10, ..ConnectOptions::default() };
-        let profile = Profile { server: Server { host: "127.0.0.1".into(), port }, connect };
+        let profile = Profile::new(Server { host: "127.0.0.1".into(), port }, connect);
         let policy = Policy { max: Duration::from_secs(1), ..Policy::default() };
         client.connect(Options { reconnect: Some(policy), ..Options::new(profile) });
         let mut side = Side {

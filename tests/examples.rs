@@ -3,14 +3,19 @@
 //!
 //! `MQTT_LUA` names another runner than the one that was built with the tests.
 
+#[path = "support/front_process.rs"]
+mod front_process;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use front_process::Front;
+
 /// A script of `lua_examples` and its output.
-const EXAMPLES: [(&str, &str); 7] = [
+const EXAMPLES: [(&str, &str); 11] = [
     (
         "mqtt/hello.lua",
         "connected\n\
@@ -62,10 +67,71 @@ const EXAMPLES: [(&str, &str); 7] = [
          two -> TWO\n\
          three -> THREE\n",
     ),
+    (
+        "mgos/button.lua",
+        "pressed, published: yes\n\
+         connected\n\
+         button/pressed\t{\"button\": 0, \"count\": 1}\n\
+         pressed, published: yes\n\
+         button/pressed\t{\"button\": 0, \"count\": 2}\n\
+         pressed, published: yes\n\
+         button/pressed\t{\"button\": 0, \"count\": 3}\n\
+         closed\n",
+    ),
+    (
+        "mgos/backup.lua",
+        "connected to the main server\n\
+         the main server stops\n\
+         lost the connection\n\
+         connected to the backup server\n\
+         received: message 1 while away\n\
+         lost the connection\n\
+         connected to the main server\n\
+         received: message 2 while away\n\
+         lost the connection\n",
+    ),
+    (
+        "mgos/telemetry.lua",
+        "bad argument #4 to 'pubf' (the result is not JSON: expected value at line 1 column 7)\n\
+         sent\n\
+         {\"n\": 1, \"temperature\": 21.5, \"humidity\": 61, \"door\": false, \"note\": \"calm\", \
+         \"history\": [21.48]}\n\
+         sent\n\
+         {\"n\": 2, \"temperature\": 22.1, \"humidity\": 58, \"door\": true, \"note\": \"wind, \\\"gusts\\\"\", \
+         \"history\": [21.48,22.07]}\n",
+    ),
+    (
+        "mgos/token.lua",
+        "connecting with token-1\n\
+         accepted\n\
+         connecting with token-2\n\
+         accepted\n\
+         connecting with token-3\n\
+         accepted\n",
+    ),
 ];
 
-/// Files that examples load.
-const PARTS: [&str; 1] = ["mqtt/mqtt_helpers.lua"];
+/// Files that examples load, a configuration of the script of its name among them; and one that needs pre-shared keys,
+/// which tests/run tries with a build that has them.
+const OTHERS: [&str; 3] = ["mqtt/mqtt_helpers.lua", "mgos/button.json", "mqtt/psk.lua"];
+
+/// Scripts that need a broker with TLS or WebSocket, their arguments (`$name` is the port of that way in, `@name` a file)
+/// and their output.
+const TRANSPORTS: [(&str, &str, &str); 5] = [
+    (
+        "mqtt/tls.lua",
+        "localhost $mqtts @ca.pem",
+        "connected, the broker is who it should be\nreceived: nobody else can read this\n",
+    ),
+    ("mqtt/tls.lua", "localhost $mutual @ca.pem", "no connection, reason -6: client certificate required\n"),
+    (
+        "mqtt/mutual_tls.lua",
+        "127.0.0.1 $mutual @ca.pem @client.pem @client.key",
+        "connected with a certificate\nstate stored\n",
+    ),
+    ("mqtt/websocket.lua", "ws://localhost:$ws/mqtt", "connected\nreceived: through the web\n"),
+    ("mqtt/websocket.lua", "wss://localhost:$wss @ca.pem", "connected\nreceived: through the web\n"),
+];
 
 fn runner() -> Command {
     let path = std::env::var("MQTT_LUA").unwrap_or_else(|_| env!("CARGO_BIN_EXE_mqtt-lua").into());
@@ -77,7 +143,12 @@ fn runner() -> Command {
 #[test]
 fn every_example_prints_what_it_is_meant_to() {
     for (script, expected) in EXAMPLES {
-        let output = runner().arg(format!("lua_examples/{script}")).output().unwrap();
+        let config = script.replace(".lua", ".json");
+        let mut command = runner();
+        if OTHERS.contains(&&*config) {
+            command.args(["--config", &format!("lua_examples/{config}")]);
+        }
+        let output = command.arg(format!("lua_examples/{script}")).output().unwrap();
         let errors = String::from_utf8_lossy(&output.stderr);
         assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "{script}: {errors}");
         assert_eq!(output.status.code(), Some(0), "{script}: {errors}");
@@ -85,13 +156,46 @@ fn every_example_prints_what_it_is_meant_to() {
 }
 
 #[test]
+fn every_example_of_a_transport_prints_what_it_is_meant_to() {
+    let front = Front::start("examples");
+    for (script, arguments, expected) in TRANSPORTS {
+        let fill = |argument: &str| {
+            if let Some((address, name)) = argument.split_once('$') {
+                let (name, path) =
+                    name.split_once('/').map_or((name, String::new()), |(n, p)| (n, format!("/{p}")));
+                return format!("{address}{}{path}", front.port(name));
+            }
+            argument.strip_prefix('@').map_or(argument.to_owned(), |name| front.file(name))
+        };
+        let output = runner()
+            .arg(format!("lua_examples/{script}"))
+            .args(arguments.split(' ').map(fill))
+            .output()
+            .unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "{script} {arguments}: {errors}");
+        assert_eq!(output.status.code(), Some(0), "{script} {arguments}: {errors}");
+    }
+}
+
+#[test]
 fn every_example_is_in_the_list() {
-    let listed: BTreeSet<_> =
-        EXAMPLES.iter().map(|(script, _)| *script).chain(PARTS).map(str::to_owned).collect();
+    let with_transport = TRANSPORTS.iter().map(|(script, ..)| *script);
+    let listed: BTreeSet<_> = EXAMPLES
+        .iter()
+        .map(|(script, _)| *script)
+        .chain(with_transport)
+        .chain(OTHERS)
+        .map(str::to_owned)
+        .collect();
     let root = format!("{}/lua_examples", env!("CARGO_MANIFEST_DIR"));
     let mut found = BTreeSet::new();
     for folder in fs::read_dir(&root).unwrap() {
         let folder = folder.unwrap().path();
+        // see tests/devices.rs
+        if folder.ends_with("devices") {
+            continue;
+        }
         for file in fs::read_dir(&folder).unwrap() {
             let file = file.unwrap().path();
             found.insert(file.strip_prefix(&root).unwrap().to_str().unwrap().to_owned());
@@ -115,9 +219,18 @@ fn hello_takes_less_than_two_tenths_of_a_second() {
 
 #[test]
 fn the_scripts_in_the_readme_run() {
-    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    scripts_run("README.md");
+}
+
+#[test]
+fn the_scripts_in_the_guide_to_configurations_run() {
+    scripts_run("src/guide/mongoose.md");
+}
+
+fn scripts_run(page: &str) {
+    let page = fs::read_to_string(format!("{}/{page}", env!("CARGO_MANIFEST_DIR"))).unwrap();
     let scripts: Vec<&str> =
-        readme.split("```lua\n").skip(1).map(|rest| rest.split("```").next().expect("split")).collect();
+        page.split("```lua\n").skip(1).map(|rest| rest.split("```").next().expect("split")).collect();
     assert!(!scripts.is_empty());
     for script in scripts {
         let mut child = runner()

@@ -1,6 +1,9 @@
 //! `mqtt-lua` from outside: its options, its exit statuses, Ctrl-C.
 #![cfg(unix)]
 
+#[path = "support/front_process.rs"]
+mod front_process;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -8,6 +11,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use front_process::Front;
 use mqtt::broker::{Broker, BrokerOptions};
 
 /// More than anything here takes.
@@ -22,8 +26,14 @@ struct Outcome {
 }
 
 fn start(options: &[&str], source: &str) -> Child {
+    start_with(options, source, &[])
+}
+
+/// Starts with these in the environment.
+fn start_with(options: &[&str], source: &str, environment: &[(&str, &str)]) -> Child {
     let mut child = Command::new(env!("CARGO_BIN_EXE_mqtt-lua"))
         .args(options)
+        .envs(environment.iter().copied())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -201,6 +211,42 @@ fn map_leads_a_script_to_another_broker() {
 }
 
 #[test]
+fn map_keeps_takes_off_or_puts_on_tls_and_says_so_once() {
+    let front = Front::start("runner");
+    let (plain, tls) = (front.port("mqtt"), front.port("mqtts"));
+    let secure = format!("{{ ca_cert = '{}' }}", front.file("ca.pem"));
+    let takes_off = format!("*=mqtt://127.0.0.1:{plain}");
+    let puts_on = format!("*=mqtts://127.0.0.1:{tls}");
+    for (map, arguments, out, said) in [
+        // the certificate is localhost's
+        (format!("localhost=127.0.0.1:{tls}"), format!("'localhost', 8883, {secure}"), "up", ""),
+        (format!("foo.example=127.0.0.1:{tls}"), format!("'foo.example', 8883, {secure}"), "-6", ""),
+        (takes_off.clone(), format!("'foo.example', 8883, {secure}"), "up", "takes TLS off"),
+        (takes_off.clone(), "'foo.example', 8883, { ca_cert = '/not/here' }".into(), "up", "takes TLS off"),
+        (takes_off.clone(), "'wss://foo.example/mqtt'".into(), "up", "takes TLS off"),
+        (takes_off, "'foo.example'".into(), "up", ""),
+        (puts_on.clone(), "'foo.example'".into(), "up", "puts TLS on"),
+        (puts_on, format!("'foo.example', 8883, {secure}"), "up", ""),
+    ] {
+        // twice, and so that the second one is made by the first
+        let source = format!(
+            "local function go(next)
+               local c = mqtt.Client()
+               c:connect({arguments}, nil, function() print('up') c:close() next() end,
+                 function(_, reason) print(reason) next() end)
+             end
+             go(function() go(function() end) end)"
+        );
+        let it =
+            finish(start_with(&["--map", &map, "-"], &source, &[("SSL_CERT_FILE", &front.file("ca.pem"))]));
+        assert_eq!(it.out, format!("{out}\n{out}\n"), "{map} {it:?}");
+        let lines = it.err.lines().filter(|line| line.contains("--map")).count();
+        assert_eq!(lines, usize::from(!said.is_empty()), "{map} {it:?}");
+        assert!(it.err.contains(said), "{map} {it:?}");
+    }
+}
+
+#[test]
 fn the_first_map_that_fits_counts() {
     let broker = broker();
     let first = format!("a.example=127.0.0.1:{}", broker.port());
@@ -212,9 +258,9 @@ fn the_first_map_that_fits_counts() {
 
 #[test]
 fn a_map_that_makes_no_sense_is_refused_with_the_reason() {
-    let it = run(&["--map", "a=mqtts://b", "-"], "print('never')");
+    let it = run(&["--map", "a=ws://b", "-"], "print('never')");
     assert_eq!((it.status, it.out.as_str()), (Some(2), ""));
-    assert!(it.err.contains("TLS"), "{it:?}");
+    assert!(it.err.contains("mqtts://host:port expected"), "{it:?}");
     assert_eq!(run(&["--map", "nonsense", "-"], "").status, Some(2));
 }
 

@@ -43,7 +43,8 @@ async fn serve(stream: Async<TcpStream>, shared: Arc<Shared>, scratch: Rc<RefCel
     if let Err(error) = stream.get_ref().set_nodelay(true) {
         debug!("TCP_NODELAY: {error}");
     }
-    let link = shared.update(|router| router.accept());
+    let port = stream.get_ref().peer_addr().map_or(0, |peer| peer.port());
+    let link = shared.update(|router| router.accept(port));
     let connection =
         Connection { stream, attached: Attached { shared, link }, heard: Cell::new(Instant::now()) };
     // In this order: what a batch of input brings about is written at once, and before the silence is measured.

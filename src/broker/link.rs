@@ -21,6 +21,10 @@ pub(super) struct Link {
     /// Everything that comes in is dropped (see [`super::OnConnect::Ignore`]).
     pub(super) ignoring: bool,
     pub(super) scope: Scope,
+    /// The client's port.
+    pub(super) port: u16,
+    /// Bytes that came in, whether looked at or not.
+    read: u64,
     faults: Faults,
     output: Vec<u8>,
     /// Bytes of output that the task has taken so far.
@@ -56,6 +60,8 @@ impl Link {
             patience: Some(patience),
             ignoring: false,
             scope,
+            port: 0,
+            read: 0,
             faults: Faults::default(),
             output: Vec::new(),
             taken: 0,
@@ -162,6 +168,7 @@ impl Link {
         };
         let admitted = &input[..input.len().min(usize::try_from(room).unwrap_or(usize::MAX))];
         self.bytes_in += admitted.len() as u64;
+        self.read += input.len() as u64;
         admitted
     }
 
@@ -241,6 +248,12 @@ impl Link {
     /// How much output there was so far.
     fn position(&self) -> u64 {
         self.taken + self.output.len() as u64
+    }
+
+    /// Whether a client that has sent so many bytes and acted upon so many would have to wait for another one's doing.
+    pub(super) fn is_through(&self, sent: u64, received: u64) -> bool {
+        let heard = self.read == sent || self.faults.deaf;
+        !self.is_ending() && heard && self.position() == received
     }
 
     fn finish_if_full(&mut self) {

@@ -38,7 +38,6 @@ mod received;
 mod router;
 mod routing;
 mod session;
-mod slab;
 mod subscriptions;
 
 use std::collections::HashMap;
@@ -204,6 +203,19 @@ impl Broker {
         let router = self.shared.router.lock();
         let Some(session) = router.session_of(client) else { return Vec::new() };
         router.sessions[session].subscriptions.iter().map(|(filter, qos)| (filter.clone(), *qos)).collect()
+    }
+
+    /// The retained messages, sorted by topic.
+    pub fn retained(&self) -> Vec<(String, Bytes)> {
+        let router = self.shared.router.lock();
+        router.retained.iter().map(|(topic, message)| (topic.to_string(), message.payload.clone())).collect()
+    }
+
+    /// Whether the connection from this port of a client that has sent so many bytes, and acted upon so many, lies idle:
+    /// the broker has acted upon all of them and has sent nothing that is still on its way.
+    pub fn is_through_with(&self, port: u16, sent: u64, received: u64) -> bool {
+        let mut router = self.shared.router.lock();
+        router.links.iter_mut().any(|link| link.port == port && link.is_through(sent, received))
     }
 
     /// How many connections were accepted so far.

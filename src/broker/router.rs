@@ -13,8 +13,8 @@ use super::faults::{FaultTable, OnConnect, Scope};
 use super::link::Link;
 use super::received::ReceivedLog;
 use super::session::{Limits, Message, Session};
-use super::slab::Slab;
 use super::subscriptions::Subscriptions;
+use crate::codec::slab::Slab;
 use crate::codec::{
     Connack, Connect, ConnectCode, Deframer, Delivery, Error, Kind, Packet, PacketId, Publish, Qos, Version,
     v4,
@@ -76,11 +76,13 @@ impl Router {
         }
     }
 
-    /// A connection was accepted. Its link lives until [`Router::detach`].
-    pub(super) fn accept(&mut self) -> usize {
+    /// A connection was accepted, from a client's port. Its link lives until [`Router::detach`].
+    pub(super) fn accept(&mut self, port: u16) -> usize {
         self.accepted += 1;
         let (scope, faults) = self.faults.accept();
-        self.links.insert(Link::new(scope, faults, self.max_output, CONNECT_PATIENCE))
+        let mut link = Link::new(scope, faults, self.max_output, CONNECT_PATIENCE);
+        link.port = port;
+        self.links.insert(link)
     }
 
     /// A connection has ended, in whatever way.

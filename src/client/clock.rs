@@ -6,7 +6,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 
@@ -27,7 +27,9 @@ impl Clock {
 
     /// A clock that stands still but for [`ManualClock::advance`].
     pub fn manual() -> (Clock, ManualClock) {
-        let timeline = Timeline { now: Instant::now(), sleepers: BTreeMap::new(), next_id: 0 };
+        let now = Instant::now();
+        let wall = (now, SystemTime::now());
+        let timeline = Timeline { now, wall, sleepers: BTreeMap::new(), next_id: 0, drawn: 0 };
         let manual = Arc::new(Manual { timeline: Mutex::new(timeline), advancing: Mutex::new(()) });
         (Clock { manual: Some(manual.clone()) }, ManualClock { manual })
     }
@@ -44,6 +46,27 @@ impl Clock {
         match &self.manual {
             None => Instant::now(),
             Some(manual) => manual.timeline.lock().now,
+        }
+    }
+
+    /// From -1 to 1, as if drawn, and the same numbers each time; none where chance may have its way.
+    pub(super) fn lot(&self) -> Option<f64> {
+        let manual = self.manual.as_ref()?;
+        let mut timeline = manual.timeline.lock();
+        timeline.drawn += 1;
+        // multiples of the golden ratio lie evenly between whole numbers
+        Some((f64::from(timeline.drawn) * 0.618_033_988_75).fract() * 2.0 - 1.0)
+    }
+
+    /// What a clock on the wall shows.
+    pub fn wall(&self) -> SystemTime {
+        match &self.manual {
+            None => SystemTime::now(),
+            Some(manual) => {
+                let timeline = manual.timeline.lock();
+                let (at, shown) = timeline.wall;
+                shown + timeline.now.saturating_duration_since(at)
+            }
         }
     }
 
@@ -75,22 +98,32 @@ impl ManualClock {
         self.manual.timeline.lock().now
     }
 
+    /// Sets what [`Clock::wall`] shows now.
+    pub fn set_wall(&self, shown: SystemTime) {
+        let mut timeline = self.manual.timeline.lock();
+        timeline.wall = (timeline.now, shown);
+    }
+
     /// Moves time on by `by`, stopping at each deadline on the way, earliest first: who slept for it is woken, and the
     /// reactor gets to run it, before time goes on. So a sleeper that sleeps anew inside the interval is woken again in
     /// its turn. What a woken task does with a socket may still be under way when this returns.
     ///
     /// Not to be called on the reactor's thread from inside a task that others wait for: there it does not wait.
     pub fn advance(&self, by: Duration) {
-        let _one_at_a_time = self.manual.advancing.lock();
         let target = self.now() + by;
-        loop {
-            // the lock is given back here: who is woken looks at the clock
-            let Some(woken) = self.manual.timeline.lock().step(target) else { return };
-            for waker in woken {
-                waker.wake();
-            }
-            reactor::settle();
+        while self.step(target) {}
+    }
+
+    /// The next step of [`advance`](Self::advance) on the way to `target`; false: it is there, and nobody was woken.
+    pub fn step(&self, target: Instant) -> bool {
+        let _one_at_a_time = self.manual.advancing.lock();
+        // the lock is given back here: who is woken looks at the clock
+        let Some(woken) = self.manual.timeline.lock().step(target) else { return false };
+        for waker in woken {
+            waker.wake();
         }
+        reactor::settle();
+        true
     }
 }
 
@@ -108,9 +141,13 @@ struct Manual {
 
 struct Timeline {
     now: Instant,
+    /// What the wall clock showed at some time.
+    wall: (Instant, SystemTime),
     /// By deadline, then by age.
     sleepers: BTreeMap<(Instant, u64), Waker>,
     next_id: u64,
+    /// How often [`Clock::lot`] was asked.
+    drawn: u32,
 }
 
 impl Timeline {
@@ -119,7 +156,7 @@ impl Timeline {
     fn step(&mut self, target: Instant) -> Option<Vec<Waker>> {
         let due = self.sleepers.first_key_value().map(|(&(at, _), _)| at).filter(|at| *at <= target);
         let Some(due) = due else {
-            self.now = target;
+            self.now = self.now.max(target);
             return None;
         };
         self.now = self.now.max(due);
@@ -218,6 +255,15 @@ mod tests {
         assert_eq!(clock.now(), start + Duration::from_secs(5));
         let ready: Vec<bool> = sleeps.iter_mut().map(|(sleep, waker)| poll(sleep, waker)).collect();
         assert_eq!(ready, [true, true, true, false]);
+    }
+
+    #[test]
+    fn the_wall_clock_is_set_and_moves_with_time() {
+        let (clock, hand) = Clock::manual();
+        hand.set_wall(SystemTime::UNIX_EPOCH);
+        hand.advance(Duration::from_secs(5));
+        assert_eq!(clock.wall(), SystemTime::UNIX_EPOCH + Duration::from_secs(5));
+        assert!(Clock::real().wall() > SystemTime::UNIX_EPOCH);
     }
 
     #[test]

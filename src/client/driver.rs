@@ -142,11 +142,9 @@ impl Driver {
         // Not before reading: after the machine was suspended the answer to a PINGREQ may lie in the socket.
         let now = self.shared.clock.now();
         let mut inner = self.shared.enter(self.generation, cx).ok_or(End::Replaced)?;
-        if let Some(end) = inner.end_found() {
-            return Err(end);
-        }
-        inner.session.handle_timeout(now)?;
-        drop(inner);
+        let outcome = inner.session.handle_timeout(now);
+        self.shared.release(inner);
+        outcome?;
         self.write(cx, budget)?;
         if *budget == 0 {
             cx.waker().wake_by_ref();
@@ -213,6 +211,10 @@ impl Driver {
                 {
                     let now = self.shared.clock.now();
                     let mut inner = self.shared.enter(self.generation, cx).ok_or(End::Replaced)?;
+                    // first of all: nothing that comes after a violation is taken
+                    if let Some(end) = inner.end_found() {
+                        return Err(end);
+                    }
                     inner.check_back_pressure(now);
                     if *budget == 0 || !inner.begin_reading(now) {
                         return Ok(());

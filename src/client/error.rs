@@ -5,6 +5,7 @@ use std::io;
 
 use super::options::Server;
 use crate::codec::ConnectCode;
+use crate::net::HandshakeError;
 use crate::session;
 
 /// Why an attempt did not lead to a connection. [`reason`](ConnectError::reason) gives the number that scripts see,
@@ -23,6 +24,10 @@ pub enum ConnectError {
     Unreachable(Server, io::Error),
     /// No address answered in time.
     DialTimeout(Server),
+    /// TLS or WebSocket could not be agreed upon, or the server ended it before CONNACK.
+    Handshake(HandshakeError),
+    /// The TLS or WebSocket handshake took too long.
+    HandshakeTimeout(Server),
     /// CONNECT could not be written.
     Send(io::Error),
     /// CONNECT could not be written in time.
@@ -47,6 +52,7 @@ impl ConnectError {
     /// | -3 | the name does not resolve, or resolving timed out |
     /// | -4 | no CONNACK, a malformed one, or the connection closed before it |
     /// | -5 | refused, unreachable, or TCP timed out |
+    /// | -6 | TLS or WebSocket handshake failed or timed out |
     pub fn reason(&self) -> i8 {
         match self {
             ConnectError::NoCredentials | ConnectError::Send(_) | ConnectError::SendTimeout => -1,
@@ -54,6 +60,7 @@ impl ConnectError {
             ConnectError::Resolve(..) | ConnectError::ResolveTimeout(_) => -3,
             ConnectError::Closed(_) | ConnectError::Violation(_) => -4,
             ConnectError::Setup(_) | ConnectError::Unreachable(..) | ConnectError::DialTimeout(_) => -5,
+            ConnectError::Handshake(_) | ConnectError::HandshakeTimeout(_) => -6,
             ConnectError::Refused(code) => *code as i8,
         }
     }
@@ -68,6 +75,8 @@ impl fmt::Display for ConnectError {
             ConnectError::ResolveTimeout(server) => write!(f, "resolving {} timed out", server.host),
             ConnectError::Unreachable(server, error) => write!(f, "cannot connect to {server}: {error}"),
             ConnectError::DialTimeout(server) => write!(f, "connecting to {server} timed out"),
+            ConnectError::Handshake(error) => error.fmt(f),
+            ConnectError::HandshakeTimeout(server) => write!(f, "the handshake with {server} timed out"),
             ConnectError::Send(error) => write!(f, "cannot send CONNECT: {error}"),
             ConnectError::SendTimeout => f.write_str("sending CONNECT timed out"),
             ConnectError::NoConnack => f.write_str("timed out waiting for CONNACK"),
@@ -86,6 +95,7 @@ impl std::error::Error for ConnectError {
             | ConnectError::Unreachable(_, error)
             | ConnectError::Send(error)
             | ConnectError::Closed(Some(error)) => Some(error),
+            ConnectError::Handshake(error) => Some(error),
             ConnectError::Violation(error) => Some(error),
             _ => None,
         }

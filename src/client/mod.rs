@@ -21,11 +21,14 @@
 //! | `shared` | the state behind the lock, and every change of it that is not I/O |
 //! | `supervisor` | one task from `connect` to the end: attempts, losses, reconnects |
 //! | `driver` | one connection: writes, reads, timers; its goodbye |
+//! | `dialogue` | questions to the caller, changes by it |
 //! | `reader` | who reads: that task, or a caller that waits |
 //! | `reconnect` | when to try again, and where (pure) |
+//! | `traffic` | whether there is anything left to do, for tests |
 //! | `options`, `error`, `clock`, `reactor` | plain values, reasons, time, the thread |
 
 pub mod clock;
+mod dialogue;
 mod driver;
 pub mod error;
 pub mod options;
@@ -35,20 +38,23 @@ pub mod reconnect;
 mod shared;
 mod shutdown;
 mod supervisor;
+mod traffic;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 pub use clock::{Clock, ManualClock, Sleep};
 pub use error::ConnectError;
 pub use options::{ClientOptions, ConnectOptions, Credentials, Options, Policy, Profile, Server, Will};
 pub use shutdown::shutdown_all;
 
-use crate::codec::Qos;
+use crate::codec::{PacketId, Qos};
 use crate::net;
 use crate::session::{self, Config, Events, Refused, Session, Token};
 use crate::sys;
 use shared::Shared;
+pub use traffic::Traffic;
 
 /// Is told that a client has events.
 pub trait Sink: Send + Sync {
@@ -119,8 +125,8 @@ impl Client {
 
     /// Connects, and keeps connected if `options` say so.
     ///
-    /// Exactly one of `Event::Connected` and `Event::ConnectFailed` follows, none when `close` or another `connect`
-    /// comes before the caller has seen it. After `Connected`, each end of a connection is one `Event::Offline` and each
+    /// Exactly one of `Event::Connected` and `Event::ConnectFailed` follows ([`Options::retry_first`]: later, and only the
+    /// first), none when `close` or another `connect` comes before the caller has seen it. After `Connected`, each end of a connection is one `Event::Offline` and each
     /// return one more `Connected`; failing retries are silent.
     ///
     /// On a connected client this first says DISCONNECT (QoS 0 that was not sent is dropped) and `Offline` comes before
@@ -138,6 +144,33 @@ impl Client {
     /// Answers `Event::CredentialsWanted`; none fails the attempt (reason -1). Ignored when nothing was asked.
     pub fn provide_credentials(&self, credentials: Option<Credentials>) {
         self.shared.provide_credentials(credentials);
+    }
+
+    /// Whether, from the next link that is up on, `Event::ConnectWanted` comes and
+    /// [`provide_connect`](Client::provide_connect) is waited for, within the limit of the attempt.
+    pub fn ask_connect(&self, ask: bool) {
+        self.shared.lock().asks_connect = ask;
+    }
+
+    /// Answers `Event::ConnectWanted`: what to put into CONNECT. The caller has checked it as that of a profile. Ignored,
+    /// and false, when nothing was asked.
+    pub fn provide_connect(&self, connect: ConnectOptions) -> bool {
+        self.shared.provide_connect(connect)
+    }
+
+    /// Makes the next attempt at once, if one waits for its time.
+    pub fn hasten(&self) {
+        self.shared.hasten();
+    }
+
+    /// From now on QoS is lowered to this instead of the bounds' [`max_qos`](session::Limits::max_qos); none: to theirs.
+    pub fn set_max_qos(&self, max_qos: Option<Qos>) {
+        self.shared.lock().set_max_qos(max_qos);
+    }
+
+    /// How often `Event::Tick` comes while connected; none: never.
+    pub fn set_tick(&self, every: Option<Duration>) {
+        self.shared.set_tick(every);
     }
 
     /// Accepts a message for delivery. The caller has checked the topic and the size
@@ -158,6 +191,30 @@ impl Client {
             self.shared.push(inner);
         }
         Ok(())
+    }
+
+    /// The same, under a packet id that is chosen now and stays the message's until it is done; the id. A message of QoS 0
+    /// has none, but takes one's turn.
+    pub fn publish_with_id(
+        &self,
+        topic: &str,
+        payload: &[u8],
+        qos: Qos,
+        retain: bool,
+        token: Token,
+        sending: Sending,
+    ) -> Result<PacketId, Refused> {
+        let mut inner = self.shared.lock();
+        let id = inner.session.publish_with_id(topic, payload, qos, retain, token)?;
+        if inner.wants_push(sending) {
+            self.shared.push(inner);
+        }
+        Ok(id)
+    }
+
+    /// The packet id whose turn it is: not in use, and not taken by this call. None while all are in use.
+    pub fn next_id(&self) -> Option<PacketId> {
+        self.shared.lock().session.next_id()
     }
 
     /// Sends one SUBSCRIBE. At least one filter, each checked by the caller.
@@ -204,6 +261,8 @@ impl Client {
         let inner = self.shared.lock();
         if inner.session.unsent() > 0 {
             self.shared.flush(inner);
+        } else {
+            self.shared.release(inner);
         }
     }
 
@@ -223,6 +282,12 @@ impl Client {
         self.shared.lock().session.pending()
     }
 
+    /// Bytes of payload in QoS 1 and 2 messages without their acknowledgement, and of everything else that the system has
+    /// not taken yet.
+    pub fn unsent_bytes(&self) -> usize {
+        self.shared.lock().session.unsent_bytes()
+    }
+
     /// What it is about.
     pub fn state(&self) -> State {
         self.shared.lock().state
@@ -231,6 +296,12 @@ impl Client {
     /// Whether it is connecting, connected, reconnecting, still saying goodbye, or has events that nobody took.
     pub fn busy(&self) -> bool {
         self.shared.lock().busy()
+    }
+
+    /// Whether it waits for nothing but its peer, its clock or its caller, and how far its connection has got. False
+    /// while it dials, says goodbye, or has bytes to send or to read.
+    pub fn is_settled(&self) -> (bool, Option<Traffic>) {
+        self.shared.is_settled()
     }
 
     /// Exchanges the events that wait for `empty`, which must have been emptied.

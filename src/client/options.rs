@@ -3,11 +3,12 @@
 //! Each face (`lua::nodemcu`, `lua::mgos`) fills these in; nothing here knows a Lua name.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::clock::Clock;
 use crate::codec::{self, Qos, Version};
-use crate::session::Keep;
+use crate::net::Transport;
+use crate::session::{Keep, Limits};
 
 /// What a client is made with, beside its session's [`Config`](crate::session::Config).
 #[derive(Clone, Debug, Default)]
@@ -28,6 +29,11 @@ pub struct Options {
     /// Push [`Event::CredentialsWanted`](crate::session::Event::CredentialsWanted) before each dial and wait for
     /// [`provide_credentials`](super::Client::provide_credentials); what it gives replaces the profile's.
     pub ask_credentials: bool,
+    /// With [`reconnect`](Options::reconnect): a first attempt that fails is followed by others, like a loss.
+    pub retry_first: bool,
+    /// Tell of each attempt: [`Event::Attempt`](crate::session::Event::Attempt) and
+    /// [`Event::AttemptFailed`](crate::session::Event::AttemptFailed).
+    pub report_attempts: bool,
 }
 
 impl Options {
@@ -41,6 +47,8 @@ impl Options {
             reconnect: None,
             connect_timeout: Options::CONNECT_TIMEOUT,
             ask_credentials: false,
+            retry_first: false,
+            report_attempts: false,
         }
     }
 }
@@ -50,14 +58,33 @@ impl Options {
 pub struct Profile {
     /// Where.
     pub server: Server,
+    /// What lies between TCP and MQTT there.
+    pub transport: Transport,
     /// As whom.
     pub connect: ConnectOptions,
+    /// The waits between attempts here, where they are not those of [`Options::reconnect`].
+    pub reconnect: Option<Policy>,
+    /// Other bounds of the session as long as this profile is tried or connected; none: they stay as they are.
+    pub limits: Option<Limits>,
+    /// Profiles with the same number mean the same session of a broker; see
+    /// [`Session::set_broker`](crate::session::Session::set_broker).
+    pub broker: u32,
+    /// No attempt before the wall clock shows this.
+    pub not_before: Option<SystemTime>,
 }
 
 impl Profile {
-    /// What becomes of unacknowledged messages when nothing reconnects to this server by itself.
-    pub(super) fn keep(&self) -> Keep {
-        if self.connect.clean_session { Keep::Nothing } else { Keep::Session }
+    /// A server and how to introduce oneself, over plain TCP; nothing special about it.
+    pub fn new(server: Server, connect: ConnectOptions) -> Profile {
+        Profile {
+            server,
+            transport: Transport::default(),
+            connect,
+            reconnect: None,
+            limits: None,
+            broker: 0,
+            not_before: None,
+        }
     }
 }
 
@@ -101,6 +128,11 @@ pub struct ConnectOptions {
 }
 
 impl ConnectOptions {
+    /// What becomes of unacknowledged messages when nothing reconnects by itself.
+    pub(super) fn keep(&self) -> Keep {
+        if self.clean_session { Keep::Nothing } else { Keep::Session }
+    }
+
     /// The packet, with another will and other credentials where they have been replaced.
     pub(super) fn packet<'a>(
         &'a self,
@@ -168,7 +200,7 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// How to reconnect after a loss: for ever, with growing waits.
+/// How to reconnect: for ever, with growing waits.
 ///
 /// The waits go `min`, `min * factor`, … `max`, each changed by up to `jitter` either way, and start over at `min`
 /// after progress. When the attempt after a wait of `max` fails and there are several profiles, the next one takes
@@ -210,7 +242,7 @@ mod tests {
             ..ConnectOptions::default()
         };
         let server = Server { host: "::1".into(), port: 1883 };
-        let text = format!("{:?}", Options::new(Profile { server, connect }));
+        let text = format!("{:?}", Options::new(Profile::new(server, connect)));
         assert!(!text.contains("hunter2"), "{text}");
         let credentials = Credentials { username: None, password: Some(b"hunter2".to_vec()) };
         assert!(!format!("{credentials:?}").contains("hunter2"));

@@ -71,7 +71,9 @@ impl Shared {
             Who::Lent(_) => true,
             Who::Caller => false,
         };
-        if !free || inner.paused || !inner.session.is_connected() || self.clock.is_manual() {
+        // What has ended stays readable: a caller would come back at once, again and again.
+        let ended = inner.reader.end.is_some();
+        if !free || ended || inner.paused || !inner.session.is_connected() || self.clock.is_manual() {
             return None;
         }
         let socket = inner.direct()?.clone();
@@ -88,7 +90,10 @@ impl Shared {
         let Some(socket) = inner.direct().cloned() else { return false };
         let now = self.clock.now();
         let to_task = with_input(|input| match socket.get_ref().read(input) {
-            Ok(0) => true, // the task will find the same
+            Ok(0) => {
+                inner.reader.end = Some(Box::new(End::Eof));
+                true
+            }
             Ok(n) => {
                 inner.reader.last = n;
                 let outcome = inner.session.handle_input(now, &input[..n]);
@@ -134,10 +139,12 @@ impl Shared {
 impl Inner {
     /// Whether the task is to read now; then it calls [`end_reading`](Self::end_reading) after.
     pub(super) fn begin_reading(&mut self, now: Instant) -> bool {
+        // What a deadline waits for may lie in the socket: that is read before it is judged, whoever's turn it is.
+        let due = self.session.poll_timeout().is_some_and(|at| at <= now);
         match self.reader.who {
-            Who::Caller => return false,
-            Who::Lent(until) if now < until => return false,
-            Who::Lent(_) | Who::Task => self.reader.who = Who::Task,
+            Who::Caller if !due => return false,
+            Who::Lent(until) if !due && now < until => return false,
+            _ => self.reader.who = Who::Task,
         }
         self.reader.busy = !self.paused;
         self.reader.busy
@@ -160,5 +167,35 @@ impl Inner {
     /// Why the connection has to end, if a caller found that.
     pub(super) fn end_found(&mut self) -> Option<End> {
         self.reader.end.take().map(|end| *end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::client::{Clock, ConnectOptions, Sink};
+    use crate::session::{Config, Session};
+
+    struct Nobody;
+
+    impl Sink for Nobody {
+        fn ready(&self) {}
+    }
+
+    #[test]
+    fn a_deadline_takes_the_reading_back_from_a_caller_that_has_not_read() {
+        let shared = Shared::new(Session::new(Config::default()), Clock::real(), Arc::new(Nobody));
+        let mut inner = shared.lock();
+        let now = Instant::now();
+        let deadline = now + Duration::from_secs(9);
+        inner.session.connect(&ConnectOptions::default().packet(None, None), Some(deadline));
+        for who in [Who::Caller, Who::Lent(deadline + LEASE)] {
+            inner.reader.who = who;
+            assert!(!inner.begin_reading(now));
+            assert!(inner.begin_reading(deadline));
+            assert!(inner.reader.who == Who::Task);
+        }
     }
 }

@@ -2,19 +2,21 @@
 
 use std::io::{self, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use smol::Task;
 
+use super::dialogue::{Pause, Question};
 use super::error::ConnectError;
-use super::options::{Credentials, Options, Profile, Will};
+use super::options::{ConnectOptions, Credentials, Options, Will};
 use super::reader::Reader;
 use super::{Clock, Sending, Sink, State, reactor, supervisor};
+use crate::codec::Qos;
 use crate::net;
-use crate::session::{Event, Events, Keep, Session, Token};
+use crate::session::{Event, Events, Keep, Limits, Session, Token};
 
 /// The writer, once woken, waits this long for more before it takes the bytes: waking it costs the caller more than
 /// encoding many messages does.
@@ -41,6 +43,8 @@ pub(super) struct Shared {
     sink: Arc<dyn Sink>,
     /// How many [`Client`](super::Client)s point here; the tasks do not count.
     pub(super) handles: AtomicUsize,
+    /// A name is being resolved, or a connection made.
+    pub(super) dialling: AtomicBool,
     inner: Mutex<Inner>,
     /// Notified when [`Inner::closing`] becomes false.
     said_goodbye: Condvar,
@@ -66,16 +70,24 @@ pub(super) struct Inner {
     /// The last words of a connection that was ended by the caller, until its task takes them.
     farewell: Option<Box<Farewell>>,
     /// A connection still says goodbye.
-    closing: bool,
+    pub(super) closing: bool,
     /// It shall stop that at once.
     pub(super) cut: bool,
     /// What to keep when the caller ends a connection or nothing reconnects.
     pub(super) keep: Keep,
     /// Whether this `connect` reconnects after a loss.
     pub(super) reconnects_after_loss: bool,
-    /// Replaces the will of the options. Boxed, like what follows, because most clients never have one.
+    /// Replaces the will of the options.
     pub(super) will: Option<Option<Box<Will>>>,
-    pub(super) credentials: CredentialsState,
+    pub(super) credentials: Question<Option<Box<Credentials>>>,
+    /// Each link's CONNECT is asked for.
+    pub(super) asks_connect: bool,
+    pub(super) introduction: Question<Box<ConnectOptions>>,
+    pub(super) pause: Pause,
+    /// The bounds of the session, but for `max_qos`.
+    pub(super) limits: Limits,
+    /// Replaces that of all limits.
+    pub(super) max_qos: Option<Qos>,
     pub(super) reconnects: u64,
 }
 
@@ -85,9 +97,11 @@ pub(super) struct Writer {
     /// The socket, if callers may send on it themselves.
     direct: Option<net::Tcp>,
     /// Bytes that the task has taken from the session and not written yet. Nobody else sends meanwhile.
-    lent: usize,
+    pub(super) lent: usize,
     attention: Attention,
     last_send: Option<Instant>,
+    /// What the session's counters of bytes, in and out, were when the connection began.
+    pub(super) before: (u64, u64),
 }
 
 /// What the task does about bytes that wait to be written.
@@ -111,15 +125,6 @@ struct Farewell {
     offline: bool,
 }
 
-/// Where a question for credentials stands.
-#[derive(Default)]
-pub(super) enum CredentialsState {
-    #[default]
-    NotAsked,
-    Asked,
-    Given(Option<Box<Credentials>>),
-}
-
 impl Shared {
     pub(super) fn new(session: Session, clock: Clock, sink: Arc<dyn Sink>) -> Arc<Shared> {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
@@ -128,7 +133,9 @@ impl Shared {
             clock,
             sink,
             handles: AtomicUsize::new(1),
+            dialling: AtomicBool::new(false),
             inner: Mutex::new(Inner {
+                limits: session.limits(),
                 session,
                 state: State::Idle,
                 generation: 0,
@@ -144,7 +151,11 @@ impl Shared {
                 keep: Keep::Nothing,
                 reconnects_after_loss: false,
                 will: None,
-                credentials: CredentialsState::default(),
+                credentials: Question::default(),
+                asks_connect: false,
+                introduction: Question::default(),
+                pause: Pause::default(),
+                max_qos: None,
                 reconnects: 0,
             }),
             said_goodbye: Condvar::new(),
@@ -173,12 +184,17 @@ impl Shared {
     /// Gives the lock back and tells the sink if there is something new.
     #[inline]
     pub(super) fn release(&self, mut inner: MutexGuard<'_, Inner>) {
-        if inner.notified || inner.session.events().is_empty() {
-            return;
+        if !inner.session.events().is_empty() {
+            self.notify(inner);
         }
-        inner.notified = true;
-        drop(inner);
-        self.sink.ready();
+    }
+
+    /// Gives the lock back and tells the sink, unless that has been told since it came last.
+    fn notify(&self, mut inner: MutexGuard<'_, Inner>) {
+        if !std::mem::replace(&mut inner.notified, true) {
+            drop(inner);
+            self.sink.ready();
+        }
     }
 
     // What callers do.
@@ -193,8 +209,11 @@ impl Shared {
         }
         inner.state = State::Connecting;
         inner.reconnects_after_loss = options.reconnect.is_some();
-        inner.keep = options.profiles.first().map_or(Keep::Nothing, Profile::keep);
+        inner.keep = options.profiles.first().map_or(Keep::Nothing, |profile| profile.connect.keep());
         inner.will = None;
+        if let Some(limits) = options.profiles.first().and_then(|profile| profile.limits) {
+            inner.set_limits(limits);
+        }
         let error = match (started, options.profiles.first()) {
             (Err(error), _) => Some(format!("cannot start the network thread: {error}")),
             (_, None) => Some("no server is given".to_owned()),
@@ -226,14 +245,6 @@ impl Shared {
         waker.inspect(Waker::wake_by_ref);
     }
 
-    pub(super) fn provide_credentials(&self, credentials: Option<Credentials>) {
-        let mut inner = self.lock();
-        if matches!(inner.credentials, CredentialsState::Asked) {
-            inner.credentials = CredentialsState::Given(credentials.map(Box::new));
-            wake(inner);
-        }
-    }
-
     pub(super) fn swap_events(&self, empty: &mut Events) {
         let mut inner = self.lock();
         inner.session.events().swap(empty);
@@ -247,7 +258,8 @@ impl Shared {
     #[cold]
     pub(super) fn push(&self, mut inner: MutexGuard<'_, Inner>) {
         if inner.session.unsent() == 0 {
-            return; // kept for later: there is no connection, or the window is full
+            // kept for later: there is no connection, or the window is full
+            return self.release(inner);
         }
         if self.clock.is_manual() {
             return self.flush(inner); // a test that moves time by hand shall not depend on the real one
@@ -319,6 +331,8 @@ impl Shared {
                 inner.session.events().push(Event::Offline);
             }
             self.said_goodbye.notify_all();
+            // also without an event: somebody may be waiting for the client to be no longer busy
+            return self.notify(inner);
         }
         self.release(inner);
     }
@@ -353,7 +367,8 @@ impl Inner {
 
     /// A byte stream is up.
     pub(super) fn opened(&mut self, direct: Option<net::Tcp>) {
-        self.writer = Writer { direct, ..Writer::default() };
+        let stats = self.session.stats();
+        self.writer = Writer { direct, before: (stats.bytes_in, stats.bytes_out), ..Writer::default() };
         self.reader = Reader::default();
         self.paused = false;
     }
@@ -424,7 +439,8 @@ impl Inner {
         self.writer = Writer::default();
         self.reader = Reader::default();
         self.paused = false;
-        self.credentials = CredentialsState::NotAsked;
+        self.credentials = Question::NotAsked;
+        self.introduction = Question::NotAsked;
     }
 
     // Callers at the socket.
@@ -471,6 +487,7 @@ impl Inner {
             self.session.set_offline_queue(false);
             self.end_connection(self.keep);
         }
+        self.pause = Pause::None;
         self.state = State::Idle;
         was_connected
     }
@@ -538,12 +555,17 @@ impl Inner {
                         caller_is_connected = Some(false);
                     }
                 }
-                Event::ConnectFailed { .. } | Event::CredentialsWanted => {}
+                Event::ConnectFailed { .. }
+                | Event::CredentialsWanted
+                | Event::Attempt { .. }
+                | Event::AttemptFailed { .. }
+                | Event::ConnectWanted { .. }
+                | Event::Tick => {}
                 Event::Dropped { .. } => events.push(event),
                 other if !all => events.push(other),
                 Event::Published { token, .. }
                 | Event::Subscribed { token, .. }
-                | Event::Unsubscribed { token } => {
+                | Event::Unsubscribed { token, .. } => {
                     if token != Token::NONE {
                         events.push(Event::Dropped { token });
                     }
@@ -556,7 +578,7 @@ impl Inner {
 }
 
 /// Wakes the task, after giving the lock back: the woken thread needs it.
-fn wake(inner: MutexGuard<'_, Inner>) {
+pub(super) fn wake(inner: MutexGuard<'_, Inner>) {
     let waker = inner.waker.clone();
     drop(inner);
     waker.inspect(Waker::wake_by_ref);

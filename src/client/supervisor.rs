@@ -11,18 +11,19 @@ use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 use futures_lite::FutureExt;
 use smol::Task;
 
+use super::dialogue::{Pause, Question};
 use super::driver::{Driver, End};
 use super::error::ConnectError;
-use super::options::{Credentials, Options, Profile};
+use super::options::{ConnectOptions, Credentials, Options, Profile};
 use super::reconnect::Backoff;
-use super::shared::{CredentialsState, Inner, Shared};
+use super::shared::{Inner, Shared};
 use super::{Clock, State};
-use crate::net;
+use crate::net::{self, HandshakeError};
 use crate::session::{self, Event, Keep};
 
 /// The task of one `connect`. `previous` is that of the one before, which may still say goodbye.
@@ -56,7 +57,9 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn new(options: Options) -> Box<Plan> {
-        let backoff = Backoff::new(options.reconnect.unwrap_or_default(), options.profiles.len());
+        let default = options.reconnect.unwrap_or_default();
+        let backoff =
+            Backoff::new(options.profiles.iter().map(|profile| profile.reconnect.unwrap_or(default)));
         Box::new(Plan { options, backoff })
     }
 }
@@ -83,15 +86,56 @@ impl Supervisor<'_> {
                 Outcome::Failed(error) => self.failed(&error),
                 Outcome::Lost(end) => self.lost(&end),
             };
+            let lot = self.clock().lot().unwrap_or_else(random);
             let Some(plan) = self.plan.as_mut().filter(|_| go_on) else { return };
-            let wait = plan.backoff.wait(random());
+            let wait = plan.backoff.wait(lot);
             tracing::debug!(target: "mqtt", "next attempt in {wait:?}");
             // a wait that no clock can show is one for ever
             let until = self.clock().now().checked_add(wait);
-            if Box::pin(self.unless_replaced(sleep(self.clock(), until))).await.is_none() {
+            if Box::pin(self.pause(until)).await.is_none() {
                 return;
             }
         }
+    }
+
+    /// Waits for the next attempt, as long as nobody wants it at once; none if it is replaced.
+    async fn pause(&self, until: Option<Instant>) -> Option<()> {
+        self.shared.current(self.generation)?.pause = Pause::Waiting;
+        let mut sleep = pin!(sleep(self.clock(), until));
+        poll_fn(|cx| {
+            let Some(inner) = self.shared.enter(self.generation, cx) else { return Poll::Ready(None) };
+            let over = inner.pause == Pause::Over;
+            drop(inner);
+            if over { Poll::Ready(Some(())) } else { sleep.as_mut().poll(cx).map(Some) }
+        })
+        .await?;
+        self.shared.current(self.generation)?.pause = Pause::None;
+        Some(())
+    }
+
+    /// Waits until the wall clock shows `time`; none if the attempt is replaced.
+    async fn await_wall_clock(&self, time: SystemTime) -> Option<()> {
+        /// It may be set at any time, and nothing tells of that.
+        const LOOK: Duration = Duration::from_secs(1);
+        while self.clock().wall() < time {
+            let until = self.clock().now().checked_add(LOOK);
+            self.unless_replaced(sleep(self.clock(), until)).await?;
+        }
+        Some(())
+    }
+
+    /// The profile is tried from now on; none if the attempt is replaced.
+    fn begin(&self, index: usize, profile: &Profile, options: &Options) -> Option<()> {
+        let mut inner = self.shared.current(self.generation)?;
+        if let Some(limits) = profile.limits {
+            inner.set_limits(limits);
+        }
+        inner.session.set_broker(profile.broker);
+        if options.report_attempts {
+            inner.session.events().push(Event::Attempt { profile: index as u16 });
+        }
+        self.shared.release(inner);
+        Some(())
     }
 
     /// One attempt, and the connection if there comes one.
@@ -112,9 +156,18 @@ impl Supervisor<'_> {
     async fn open(&self) -> Result<Option<Driver>, ConnectError> {
         let Some(plan) = &self.plan else { return Ok(None) };
         let options = &plan.options;
-        let profile = &options.profiles[plan.backoff.profile()];
+        let index = plan.backoff.profile();
+        let profile = &options.profiles[index];
+        if let Some(time) = profile.not_before
+            && self.await_wall_clock(time).await.is_none()
+        {
+            return Ok(None);
+        }
+        if self.begin(index, profile, options).is_none() {
+            return Ok(None);
+        }
         let credentials = if options.ask_credentials {
-            match self.ask_credentials().await {
+            match self.ask(Event::CredentialsWanted, |inner| &mut inner.credentials).await {
                 Some(given) => Some(given.ok_or(ConnectError::NoCredentials)?),
                 None => return Ok(None),
             }
@@ -122,9 +175,25 @@ impl Supervisor<'_> {
             None
         };
         let deadline = self.clock().now().checked_add(options.connect_timeout);
-        let Some(stream) = self.unless_replaced(self.dial(profile, deadline)).await else { return Ok(None) };
+        let dialling = self.shared.dial();
+        let Some(stream) = self.unless_replaced(self.dial(profile, deadline)).await else {
+            return Ok(None);
+        };
+        drop(dialling);
         let stream = stream?;
-        let sends = self.send_connect(profile, credentials.as_deref(), &stream, deadline);
+        let asks = self.shared.lock().asks_connect;
+        let introduction = if asks {
+            let question = Event::ConnectWanted { profile: index as u16 };
+            let answer = self.ask(question, |inner| &mut inner.introduction);
+            match before(self.clock(), deadline, answer).await.ok_or(ConnectError::SendTimeout)? {
+                Some(given) => Some(given),
+                None => return Ok(None),
+            }
+        } else {
+            None
+        };
+        let sends =
+            self.send_connect(profile, introduction.as_deref(), credentials.as_deref(), &stream, deadline);
         Ok(sends.then(|| Driver::new(self.shared.clone(), self.generation, stream)))
     }
 
@@ -137,20 +206,21 @@ impl Supervisor<'_> {
         })
     }
 
-    /// Asks the caller; none if the attempt is replaced meanwhile.
-    async fn ask_credentials(&self) -> Option<Option<Box<Credentials>>> {
+    /// Asks the caller by an event; none if the attempt is replaced meanwhile.
+    async fn ask<T>(&self, event: Event<'_>, question: impl Fn(&mut Inner) -> &mut Question<T>) -> Option<T> {
         {
             let mut inner = self.shared.current(self.generation)?;
-            inner.credentials = CredentialsState::Asked;
-            inner.session.events().push(Event::CredentialsWanted);
+            *question(&mut inner) = Question::Asked;
+            inner.session.events().push(event);
             self.shared.release(inner);
         }
         poll_fn(|cx| {
             let Some(mut inner) = self.shared.enter(self.generation, cx) else { return Poll::Ready(None) };
-            match std::mem::take(&mut inner.credentials) {
-                CredentialsState::Given(credentials) => Poll::Ready(Some(credentials)),
-                other => {
-                    inner.credentials = other;
+            let question = question(&mut inner);
+            match std::mem::take(question) {
+                Question::Answered(answer) => Poll::Ready(Some(answer)),
+                open => {
+                    *question = open;
                     Poll::Pending
                 }
             }
@@ -166,44 +236,58 @@ impl Supervisor<'_> {
             .await
             .ok_or_else(|| ConnectError::ResolveTimeout(server.clone()))?
             .map_err(|error| ConnectError::Resolve(server.clone(), error))?;
-        before(self.clock(), deadline, net::connect(&addresses))
+        let tcp = before(self.clock(), deadline, net::connect(&addresses))
             .await
             .ok_or_else(|| ConnectError::DialTimeout(server.clone()))?
             .map_err(|error| match error.kind() {
                 // not a refusal: the connection was up for a moment
                 io::ErrorKind::ConnectionReset => ConnectError::Closed(Some(error)),
                 _ => ConnectError::Unreachable(server.clone(), error),
-            })
+            })?;
+        before(self.clock(), deadline, profile.transport.open(tcp, &server.host, server.port))
+            .await
+            .ok_or_else(|| ConnectError::HandshakeTimeout(server.clone()))?
+            .map_err(ConnectError::Handshake)
     }
 
     /// Encodes CONNECT; false if the attempt has been replaced.
     fn send_connect(
         &self,
         profile: &Profile,
+        introduction: Option<&ConnectOptions>,
         credentials: Option<&Credentials>,
         stream: &net::Stream,
         deadline: Option<Instant>,
     ) -> bool {
         let Some(mut inner) = self.shared.current(self.generation) else { return false };
-        inner.keep = profile.keep();
+        let connect = introduction.unwrap_or(&profile.connect);
+        inner.keep = connect.keep();
         inner.opened(stream.direct());
         let Inner { session, will, .. } = &mut *inner;
         let will = match will {
-            Some(replaced) => replaced.as_deref(),
-            None => profile.connect.will.as_ref(),
+            Some(replaced) if introduction.is_none() => replaced.as_deref(),
+            _ => connect.will.as_ref(),
         };
-        session.connect(&profile.connect.packet(will, credentials), deadline);
+        session.connect(&connect.packet(will, credentials), deadline);
         true
     }
 
     /// An attempt failed: whether there is another.
     fn failed(&self, error: &ConnectError) -> bool {
         let Some(mut inner) = self.shared.current(self.generation) else { return false };
-        // Only the first attempt after `connect` is reported, and it is not repeated.
-        let retries = inner.state == State::Reconnecting;
+        // Unless the options say otherwise, the first attempt after `connect` is not repeated.
+        let options = self.plan.as_ref().map(|plan| &plan.options);
+        let retries = match inner.state {
+            State::Reconnecting => true,
+            _ => options.is_some_and(|options| options.retry_first && options.reconnect.is_some()),
+        };
         if retries {
-            tracing::info!(target: "mqtt", "reconnecting failed: {error}");
+            tracing::info!(target: "mqtt", "attempt failed: {error}");
             inner.end_connection(Keep::Session);
+            if options.is_some_and(|options| options.report_attempts) {
+                let detail = error.to_string();
+                inner.session.events().push(Event::AttemptFailed { reason: error.reason(), detail: &detail });
+            }
         } else {
             tracing::warn!(target: "mqtt", "connecting failed: {error}");
             inner.fail(error);
@@ -271,7 +355,11 @@ fn why_refused(end: End, unsent: bool) -> ConnectError {
         End::Session(session::Error::TimedOut(_)) => ConnectError::NoConnack,
         End::Session(error) => ConnectError::Violation(error),
         End::Write(error) if unsent && !is_hangup(&error) => ConnectError::Send(error),
-        End::Write(error) | End::Read(error) => ConnectError::Closed(Some(error)),
+        End::Write(error) | End::Read(error) => match HandshakeError::of(&error) {
+            // a server may tell only now that it refuses the handshake
+            Some(why) => ConnectError::Handshake(why.clone()),
+            None => ConnectError::Closed(Some(error)),
+        },
         End::Eof | End::Replaced => ConnectError::Closed(None),
     }
 }
@@ -327,6 +415,17 @@ mod tests {
     }
 
     #[test]
+    fn a_handshake_may_be_refused_when_connect_is_out() {
+        for end in [End::Read, End::Write] {
+            for unsent in [false, true] {
+                let error = HandshakeError::new("client certificate required").into();
+                let why = why_refused(end(error), unsent);
+                assert_eq!((why.reason(), why.to_string().as_str()), (-6, "client certificate required"));
+            }
+        }
+    }
+
+    #[test]
     fn jitter_is_drawn_from_both_sides() {
         let drawn: Vec<f64> = (0..200).map(|_| random()).collect();
         assert!(drawn.iter().all(|random| (-1.0..=1.0).contains(random)));
@@ -340,10 +439,10 @@ mod tests {
             fn ready(&self) {}
         }
         let server = crate::client::Server { host: "host".into(), port: 1 };
-        let plan = Plan::new(Options::new(Profile { server, connect: Default::default() }));
+        let plan = Plan::new(Options::new(Profile::new(server, ConnectOptions::default())));
         let session = session::Session::new(Default::default());
         let task = size_of_val(&run(Shared::new(session, Clock::real(), Arc::new(Deaf)), 1, plan, None));
-        assert!(task <= 320, "{task} bytes: box what only some steps need");
-        assert!(size_of::<Shared>() <= 900, "{} bytes", size_of::<Shared>());
+        assert!(task <= 384, "{task} bytes: box what only some steps need");
+        assert!(size_of::<Shared>() <= 1000, "{} bytes", size_of::<Shared>());
     }
 }

@@ -6,6 +6,7 @@
 //! | `frame.rs` | [`Deframer`]: where a packet ends in a stream of bytes, and how much of it to keep |
 //! | [`v4`] | what is inside a packet of MQTT 3.1 and 3.1.1; a later version stands beside it |
 //! | [`topic`] | topic names and filters: which are legal, which match |
+//! | `tree.rs`, `slab.rs` | [`FilterTree`]: values under filters, found by a topic |
 //! | `wire.rs` | integers, strings and lengths |
 //! | `error.rs` | [`Error`]: what was wrong, with the clause of the standard |
 //!
@@ -35,7 +36,9 @@
 mod error;
 mod frame;
 mod packet;
+pub(crate) mod slab;
 pub mod topic;
+mod tree;
 pub mod v4;
 mod wire;
 
@@ -49,6 +52,7 @@ pub use packet::{
     Version, Will,
 };
 pub use topic::{TopicFilter, TopicName};
+pub use tree::FilterTree;
 
 /// The entry for fuzzing, also run by the tests with random bytes: a stream gives the same packets however it is cut, what
 /// decodes can be encoded and decodes to the same again, and nothing panics. The first two bytes of `data` choose the

@@ -176,6 +176,34 @@ fn specials(word: u64) -> u64 {
 /// How a filter of a shared subscription starts. MQTT 5 defined them; many brokers serve them to 3.1.1 clients too.
 const SHARE: &str = "$share/";
 
+/// The entry for fuzzing: two strings with a line feed between them, as filter and as name. Where both are legal,
+/// matching agrees with the plainest way to say it.
+#[doc(hidden)]
+pub fn fuzz(data: &[u8]) {
+    fn matches_levels(filter: &[&str], name: &[&str]) -> bool {
+        match (filter, name) {
+            (["#"], _) | ([], []) => true,
+            (["+", filter @ ..], [_, name @ ..]) => matches_levels(filter, name),
+            ([level, filter @ ..], [same, name @ ..]) if level == same => matches_levels(filter, name),
+            _ => false,
+        }
+    }
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let (filter, name) = text.split_once('\n').unwrap_or((text, text));
+    assert_eq!(check_name(name), check_name_bytes(name.as_bytes()));
+    if check_name(name).is_ok() && !name.starts_with(SHARE) {
+        assert_eq!((check_filter(name), matches(name, name)), (Ok(()), true), "a name matches itself");
+    }
+    if check_filter(filter).is_err() || check_name(name).is_err() {
+        return;
+    }
+    let inner = shared(filter).map_or(filter, |(_, filter)| filter);
+    let split = |text| -> Vec<&str> { str::split(text, '/').collect() };
+    let hidden = name.starts_with('$') && inner.starts_with(['+', '#']);
+    let expected = !hidden && matches_levels(&split(inner), &split(name));
+    assert_eq!(matches(filter, name), expected, "{filter} {name}");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -48,6 +48,8 @@ pub fn decode_publish<'a>(frame: &Frame<'a>) -> Result<Incoming<'a>, Error> {
     let topic = body.binary()?;
     topic::check_name_bytes(topic).map_err(|error| Error::Topic(Kind::Publish, error))?;
     let delivery = match header & QOS {
+        // never out of a deframer
+        0b0000 if header & DUP != 0 => return Err(Error::DupAtQos0),
         0b0000 => Delivery::AtMostOnce,
         0b0010 => Delivery::AtLeastOnce(body.id()?),
         0b0100 => Delivery::ExactlyOnce(body.id()?),
@@ -343,6 +345,24 @@ pub fn replace_id(packet: &mut [u8], id: PacketId) {
     packet[at..at + 2].copy_from_slice(&id.get().to_be_bytes());
 }
 
+/// Lowers an encoded PUBLISH of QoS 2 to QoS 1.
+pub fn lower_to_at_least_once(packet: &mut [u8]) {
+    debug_assert!(is_acknowledged_publish(packet), "QoS 0 is lower");
+    packet[0] = packet[0] & !0b0110 | 0b0010;
+}
+
+/// Appends an encoded PUBLISH of QoS 1 or 2 as one of QoS 0.
+pub fn publish_at_most_once(out: &mut Vec<u8>, packet: &[u8]) {
+    debug_assert!(is_acknowledged_publish(packet), "QoS 0 is as low as it gets");
+    let (remaining, len) =
+        remaining_length(&packet[1..]).ok().flatten().expect("publish wrote a whole header");
+    let body = &packet[1 + len..];
+    let id = 2 + usize::from(u16::from_be_bytes([body[0], body[1]]));
+    put_header(out, packet[0] & !(DUP | 0b0110), remaining - 2);
+    out.extend_from_slice(&body[..id]);
+    out.extend_from_slice(&body[id + 2..]);
+}
+
 fn is_acknowledged_publish(packet: &[u8]) -> bool {
     packet[0] >> 4 == Kind::Publish as u8 && matches!(packet[0] & 0b0110, 0b0010 | 0b0100)
 }
@@ -560,3 +580,16 @@ const REFUSED: u8 = 0x80;
 
 /// The longest string or binary field.
 const MAX_FIELD: usize = 65_535;
+
+/// The entry for fuzzing: a frame of these bytes, the first of them its header, decodes or does not; what decodes can be
+/// encoded, and decodes to the same again.
+#[doc(hidden)]
+pub fn fuzz(data: &[u8]) {
+    let Some((&header, body)) = data.split_first() else { return };
+    let Ok(packet) = decode(&Frame { header, body, size: 1 + body.len(), truncated: false }) else { return };
+    let mut bytes = Vec::new();
+    encode(&mut bytes, &packet);
+    let start = 2 + bytes[1..].iter().position(|byte| *byte < 0x80).expect("a length ends");
+    let again = Frame { header: bytes[0], body: &bytes[start..], size: bytes.len(), truncated: false };
+    assert_eq!(decode(&again).as_ref(), Ok(&packet));
+}

@@ -209,7 +209,7 @@ impl<'a> Arg<'a> {
     }
 
     /// A number, or a string that is one.
-    fn number(&self) -> Result<f64, Raise> {
+    pub(crate) fn number(&self) -> Result<f64, Raise> {
         self.as_number().ok_or_else(|| self.fail("number"))
     }
 
@@ -222,12 +222,20 @@ impl<'a> Arg<'a> {
     /// A whole number.
     pub(crate) fn integer(&self, range: RangeInclusive<i64>) -> Result<i64, Raise> {
         self.number()?;
-        let whole = self.lua.coerce_integer(self.value.clone())?;
-        #[allow(clippy::unnecessary_cast, reason = "LuaJIT's integers have another type")]
-        whole
-            .map(|number| number as i64)
+        self.as_integer()?
             .filter(|number| range.contains(number))
             .ok_or_else(|| self.fail(format_args!("integer {}..{}", range.start(), range.end())))
+    }
+
+    /// A whole number of any size.
+    pub(crate) fn whole(&self) -> Result<i64, Raise> {
+        self.number()?;
+        self.as_integer()?.ok_or_else(|| self.fail("integer"))
+    }
+
+    fn as_integer(&self) -> Result<Option<i64>, Raise> {
+        #[allow(clippy::unnecessary_cast, reason = "LuaJIT's integers have another type")]
+        Ok(self.lua.coerce_integer(self.value.clone())?.map(|number| number as i64))
     }
 
     /// A quality of service.

@@ -3,18 +3,19 @@
 use std::collections::HashMap;
 use std::io;
 use std::mem;
+use std::sync::Arc;
 use std::time::Duration;
 
-use mlua::{AnyUserData, Table, Value};
+use mlua::{AnyUserData, LuaString, Table, Value};
 
 use super::args::{Arg, Args, Raise};
-use super::{Maker, Reply, reply};
-use crate::broker::{Broker, BrokerOptions, Cut, Faults, Kinds, OnConnect, kind_named};
-use crate::codec::{ConnectCode, Kind, Qos};
+use super::{Maker, Reply, State, reply};
+use crate::broker::{Broker, BrokerOptions, Cut, Faults, Kinds, OnConnect, Received, kind_named};
+use crate::codec::{ConnectCode, Kind, Qos, topic};
 use crate::sys;
 
 /// What stands in the object's `handle`; none only while it is dropped.
-struct Handle(Option<Broker>);
+struct Handle(Option<Arc<Broker>>);
 
 impl Drop for Handle {
     fn drop(&mut self) {
@@ -30,7 +31,7 @@ const HANDLE: &str = "handle";
 
 type Method = fn(&Broker, &Args<'_>) -> Reply;
 
-const METHODS: [(&str, Method); 15] = [
+const METHODS: [(&str, Method); 16] = [
     ("stop", |broker, args| {
         broker.stop();
         reply(args.lua, ())
@@ -41,6 +42,13 @@ const METHODS: [(&str, Method); 15] = [
     }),
     ("publish", publish),
     ("received", received),
+    ("retained", |broker, args| {
+        let list = args.lua.create_table()?;
+        for (topic, payload) in broker.retained() {
+            list.raw_set(topic, args.lua.create_string(&payload)?)?;
+        }
+        reply(args.lua, list)
+    }),
     ("clear_received", |broker, args| {
         broker.clear_received();
         reply(args.lua, ())
@@ -92,7 +100,7 @@ pub(super) fn open(maker: &Maker<'_>) -> mlua::Result<Table> {
     maker.lua.register_userdata_type::<Handle>(|_| ())?;
     maker.lua.set_named_registry_value(META, meta)?;
     let module = maker.lua.create_table()?;
-    maker.add(&module, "start", |_, args| start(&args))?;
+    maker.add(&module, "start", |state, args| start(state, &args))?;
     Ok(module)
 }
 
@@ -107,11 +115,21 @@ fn handle(value: &Value) -> Option<AnyUserData> {
     }
 }
 
-fn start(args: &Args<'_>) -> Reply {
+fn start(state: &State, args: &Args<'_>) -> Reply {
     let mut options = BrokerOptions::default();
     let mut at_first = None;
+    let mut kept = Vec::new();
     if let Some(arg) = args.at(1).given() {
-        let known = ["port", "users", "max_in_flight", "max_queue", "max_output", "max_received", "faults"];
+        let known = [
+            "port",
+            "users",
+            "retained",
+            "max_in_flight",
+            "max_queue",
+            "max_output",
+            "max_received",
+            "faults",
+        ];
         let table = arg.record(&known)?;
         let field = |key| arg.field(&table, key).map(Arg::given);
         let size = |key, min, default| match field(key)? {
@@ -124,6 +142,7 @@ fn start(args: &Args<'_>) -> Reply {
         options.max_queue = size("max_queue", 0, options.max_queue)?;
         options.max_output = size("max_output", 0, options.max_output)?;
         options.max_received = size("max_received", 0, options.max_received)?;
+        kept = field("retained")?.map_or(Ok(Vec::new()), |arg| retained(&arg))?;
         at_first = field("faults")?.map(|arg| faults(&arg)).transpose()?;
     }
     let port = options.port;
@@ -132,6 +151,13 @@ fn start(args: &Args<'_>) -> Reply {
     if let Some(faults) = at_first {
         broker.set_faults(faults);
     }
+    for (topic, payload) in kept {
+        broker.publish(&topic, payload, Qos::ExactlyOnce, true).map_err(|error| args.at(1).reject(error))?;
+    }
+    let broker = Arc::new(broker);
+    let mut brokers = state.brokers.borrow_mut();
+    brokers.retain(|broker| broker.strong_count() > 0);
+    brokers.push(Arc::downgrade(&broker));
     let object = args.lua.create_table()?;
     object.raw_set("port", broker.port())?;
     object.raw_set(HANDLE, args.lua.create_any_userdata(Handle(Some(broker)))?)?;
@@ -150,6 +176,18 @@ fn users(arg: &Arg<'_>) -> Result<HashMap<String, String>, Raise> {
     Ok(users)
 }
 
+/// A table topic -> payload.
+fn retained(arg: &Arg<'_>) -> Result<Vec<(String, Vec<u8>)>, Raise> {
+    let Value::Table(table) = &arg.value else { return Err(arg.fail("table")) };
+    let mut messages = Vec::new();
+    for pair in table.pairs::<Value, Value>() {
+        let (topic, payload) = pair?;
+        let payload = arg.inside(None, payload).bytes()?.as_bytes().to_vec();
+        messages.push((arg.inside(None, topic).topic_name()?, payload));
+    }
+    Ok(messages)
+}
+
 fn publish(broker: &Broker, args: &Args<'_>) -> Reply {
     let topic = args.at(1).topic_name()?;
     let payload = args.at(2).bytes()?.as_bytes().to_vec();
@@ -159,10 +197,47 @@ fn publish(broker: &Broker, args: &Args<'_>) -> Reply {
     reply(args.lua, ())
 }
 
+/// Which of the messages received.
+#[derive(Default)]
+struct Wanted {
+    client: Option<String>,
+    /// A filter.
+    topic: Option<String>,
+    payload: Option<LuaString>,
+    qos: Option<Qos>,
+    retain: Option<bool>,
+    dup: Option<bool>,
+}
+
+impl Wanted {
+    fn read(arg: &Arg<'_>) -> Result<Wanted, Raise> {
+        let table = arg.record(&["client", "topic", "payload", "qos", "retain", "dup"])?;
+        let field = |key| arg.field(&table, key).map(Arg::given);
+        Ok(Wanted {
+            client: field("client")?.map(|arg| arg.text()).transpose()?,
+            topic: field("topic")?.map(|arg| arg.topic_filter()).transpose()?,
+            payload: field("payload")?.map(|arg| arg.bytes()).transpose()?,
+            qos: field("qos")?.map(|arg| arg.qos()).transpose()?,
+            retain: field("retain")?.map(|arg| arg.flag()).transpose()?,
+            dup: field("dup")?.map(|arg| arg.flag()).transpose()?,
+        })
+    }
+
+    fn fits(&self, message: &Received) -> bool {
+        self.client.as_deref().is_none_or(|client| client == &*message.client)
+            && self.topic.as_deref().is_none_or(|filter| topic::matches(filter, &message.topic))
+            && self.payload.as_ref().is_none_or(|payload| *payload.as_bytes() == *message.payload)
+            && self.qos.is_none_or(|qos| qos == message.qos)
+            && self.retain.is_none_or(|retain| retain == message.retain)
+            && self.dup.is_none_or(|dup| dup == message.dup)
+    }
+}
+
 /// A list of tables, oldest first.
 fn received(broker: &Broker, args: &Args<'_>) -> Reply {
+    let wanted = args.at(1).given().map_or(Ok(Wanted::default()), |arg| Wanted::read(&arg))?;
     let list = args.lua.create_table()?;
-    for message in broker.received() {
+    for message in broker.received().into_iter().filter(|message| wanted.fits(message)) {
         let entry = args.lua.create_table()?;
         entry.raw_set("client", &*message.client)?;
         entry.raw_set("topic", &*message.topic)?;

@@ -5,6 +5,7 @@
 //! event that was taken last, and nothing is lost or run twice.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -53,10 +54,8 @@ pub(crate) enum With {
     Present(bool),
     /// reason, detail
     Reason(i8, *const [u8]),
-    /// topic, data, qos, retain, dup
-    Message { topic: *const [u8], payload: *const [u8], qos: u8, retain: bool, dup: bool },
-    /// topic, data
-    Overflow { topic: *const [u8], payload: *const [u8] },
+    /// topic, data, and the marks of a message
+    Message { topic: *const [u8], payload: *const [u8], marks: Option<Marks> },
     /// packet_id
     Id(Option<u16>),
     /// A table of [`Cursor::granted`].
@@ -65,9 +64,21 @@ pub(crate) enum With {
     Log(&'static str, *const [u8]),
     /// line (without an object before it)
     Trace(*const [u8]),
+    /// a string
+    Text(*const [u8]),
 }
 
-/// The calls for one event: two at most, the second waits in [`Cursor::todo`] while the first runs.
+/// qos, retain, dup, and the packet id where it is given.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Marks {
+    pub(crate) qos: u8,
+    pub(crate) retain: bool,
+    pub(crate) dup: bool,
+    pub(crate) id: Option<u16>,
+}
+
+/// The calls for one event: two at most, the second waits in [`Cursor::todo`] while the first runs. Others follow by
+/// [`Cursor::add`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Calls(pub(crate) Option<Call>, pub(crate) Option<Call>);
 
@@ -114,6 +125,8 @@ pub(crate) struct Cursor {
     events: RefCell<Events>,
     /// The second call of the event taken last.
     todo: Cell<Option<Call>>,
+    /// Its calls after that.
+    more: RefCell<VecDeque<Call>>,
     /// The result of the SUBSCRIBE answered last.
     granted: RefCell<Granted>,
     /// The log line taken last.
@@ -156,7 +169,7 @@ impl Cursor {
     #[inline]
     pub(crate) fn unpin(&self, before: usize) {
         self.pinned.set(before);
-        if before == 0 && !self.graveyard.borrow().is_empty() {
+        if before == 0 && !self.graveyard.borrow().is_empty() && self.more.borrow().is_empty() {
             self.graveyard.take();
         }
     }
@@ -170,7 +183,7 @@ impl Cursor {
 
     /// Drops memory as soon as nobody can be reading it.
     fn discard(&self, trash: Trash) {
-        if self.is_pinned() {
+        if self.is_pinned() || !self.more.borrow().is_empty() {
             self.graveyard.borrow_mut().push(trash);
         }
     }
@@ -199,10 +212,27 @@ impl Cursor {
         self.discard(Trash::Events(old));
     }
 
-    /// Drops the call that is due, if it is one of these.
-    pub(crate) fn cut_todo(&self, unwanted: impl FnOnce(&Call) -> bool) {
+    /// Drops the calls that are due, if they are of these.
+    pub(crate) fn cut_todo(&self, unwanted: impl Fn(&Call) -> bool) {
         let todo = self.todo.take();
         self.todo.set(todo.filter(|call| !unwanted(call)));
+        self.more.borrow_mut().retain(|call| !unwanted(call));
+    }
+
+    /// Adds a call to those of the event at hand.
+    pub(crate) fn add(&self, call: Call) {
+        self.more.borrow_mut().push_back(call);
+    }
+
+    /// The next call of the event taken last.
+    #[inline]
+    fn next_call(&self) -> Option<Call> {
+        self.todo.take().or_else(|| self.more.borrow_mut().pop_front())
+    }
+
+    /// Whether the event taken last has calls left, or there are other events.
+    fn has_more(&self) -> bool {
+        self.todo.get().is_some() || !self.more.borrow().is_empty() || !self.events.borrow().is_empty()
     }
 
     /// Remembers the outcome of a SUBSCRIBE for [`With::Granted`].
@@ -240,7 +270,7 @@ fn token(event: &Event<'_>) -> Option<Token> {
     match *event {
         Event::Published { token, .. }
         | Event::Subscribed { token, .. }
-        | Event::Unsubscribed { token }
+        | Event::Unsubscribed { token, .. }
         | Event::Dropped { token } => token.is_some().then_some(token),
         _ => None,
     }
@@ -261,7 +291,7 @@ impl State {
     /// What to do next in this round.
     #[inline]
     pub(crate) fn step(&self, turn: &mut Turn) -> Step {
-        if let Some(call) = self.cursor.todo.take() {
+        if let Some(call) = self.cursor.next_call() {
             turn.moved = true;
             return Step::Call(call);
         }
@@ -277,7 +307,7 @@ impl State {
                     turn.notable |= !matches!(event, Event::Published { .. } | Event::Dropped { .. });
                     let Calls(first, second) = peer.face.calls(peer, &event, &self.cursor);
                     self.cursor.todo.set(second);
-                    if let Some(call) = first.or_else(|| self.cursor.todo.take()) {
+                    if let Some(call) = first.or_else(|| self.cursor.next_call()) {
                         return Step::Call(call);
                     }
                 }
@@ -323,6 +353,15 @@ impl State {
                     return None;
                 }
                 Some(Entry::Timer) => {}
+                Some(Entry::Resolved { key, address }) => {
+                    self.lookups.finish();
+                    let with = match address {
+                        Some(address) => With::Text(self.cursor.set_text(address)),
+                        None => With::Nothing,
+                    };
+                    turn.moved = true;
+                    return Some(Step::Call(Call { key, slot: slot::TIMER, how: How::Last, with }));
+                }
                 Some(Entry::Log { level, text }) => {
                     let text = self.cursor.set_text(text);
                     return Some(self.line(slot::LOG, With::Log(level, text)));
@@ -345,17 +384,18 @@ impl State {
 
     /// Whether there is something to dispatch.
     pub(crate) fn pending(&self) -> bool {
-        self.cursor.todo.get().is_some() || !self.cursor.events.borrow().is_empty() || self.queue.len() > 0
+        self.cursor.has_more() || self.queue.len() > 0
     }
 
     /// Whether anything could still call back: a client that is not idle, an armed timer, something pending.
     pub(crate) fn alive(&self) -> bool {
-        self.pending() || self.timers.any_armed() || self.peers.any_busy()
+        self.pending() || self.timers.any_armed() || self.peers.any_busy() || self.lookups.any()
     }
 
     /// A loop is left. A foreign loop has to come back if there is something left to do.
     pub(crate) fn leave(&self) {
-        if self.cursor.todo.get().is_some() || !self.cursor.events.borrow().is_empty() {
+        self.peers.flush(); // what the predicate of `wait` published
+        if self.cursor.has_more() {
             self.queue.unsettle();
         } else {
             self.queue.settle();

@@ -31,6 +31,13 @@ pub(crate) enum Entry {
     Client(u32),
     /// The earliest deadline among the timers has passed.
     Timer,
+    /// The lookup of this key has come to its end.
+    Resolved {
+        /// Its callback's.
+        key: u32,
+        /// None: there is no such name.
+        address: Option<String>,
+    },
     /// A line for `mqtt.log`.
     Log {
         /// `error`, `warn` or `info`.

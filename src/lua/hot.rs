@@ -23,7 +23,7 @@ use std::{mem, ptr, slice, str};
 use mlua::ffi::*;
 use mlua::{AnyUserData, Function, IntoLuaMulti, Lua, Table, Value, Variadic};
 
-use super::event_loop::{Call, Deadline, How, Outcome, STATE, Step, Turn, With};
+use super::event_loop::{Call, Deadline, How, Marks, Outcome, STATE, Step, Turn, With};
 use super::peer::slot;
 use super::{INTERNAL_ERROR, State};
 use crate::client::Sending;
@@ -47,8 +47,7 @@ struct Shell {
     state: *const State,
 }
 
-/// Makes the userdata that is the first upvalue of all functions. It has to be made before all else, so that it is
-/// finalized last.
+/// Makes the userdata that is the first upvalue of all functions: before all else, so that it is finalized last.
 pub(super) fn shell(lua: &Lua, state: Rc<State>) -> mlua::Result<AnyUserData> {
     let state = Rc::into_raw(state);
     // SAFETY: the closure runs protected and captures nothing that has a destructor.
@@ -79,7 +78,7 @@ unsafe extern "C-unwind" fn close_shell(L: *mut lua_State) -> c_int {
     0
 }
 
-/// Wraps a function of mlua's that returns true and its results, or false and a message.
+/// Wraps a function of mlua's that returns true and its results, false and a message, or nil and an error as it is.
 pub(super) fn wrap(lua: &Lua, shell: &AnyUserData, function: Function) -> mlua::Result<Function> {
     closure(lua, trampoline, (shell, function))
 }
@@ -195,10 +194,11 @@ unsafe extern "C-unwind" fn trampoline(L: *mut lua_State) -> c_int {
     lua_pushvalue(L, lua_upvalueindex(FUNCTION));
     lua_insert(L, 1);
     lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
-    if lua_toboolean(L, 1) == 0 {
-        raise(L);
+    match lua_type(L, 1) {
+        LUA_TNIL => lua_error(L),
+        _ if lua_toboolean(L, 1) == 0 => raise(L),
+        _ => lua_gettop(L) - 1,
     }
-    lua_gettop(L) - 1
 }
 
 // publish
@@ -532,16 +532,17 @@ unsafe fn make_call(L: *mut lua_State, state: &State, frame: &mut Frame, call: &
 unsafe fn push_arguments(L: *mut lua_State, state: &State, frame: &Frame, with: &With) {
     match *with {
         With::Nothing => {}
-        With::Overflow { topic, payload } => {
+        With::Message { topic, payload, marks } => {
             push_topic(L, frame, &*topic);
             push_data(L, &*payload);
-        }
-        With::Message { topic, payload, qos, retain, dup } => {
-            push_topic(L, frame, &*topic);
-            push_data(L, &*payload);
-            lua_pushinteger(L, qos.into());
-            lua_pushboolean(L, retain.into());
-            lua_pushboolean(L, dup.into());
+            if let Some(Marks { qos, retain, dup, id }) = marks {
+                lua_pushinteger(L, qos.into());
+                lua_pushboolean(L, retain.into());
+                lua_pushboolean(L, dup.into());
+                if let Some(id) = id {
+                    lua_pushinteger(L, id.into());
+                }
+            }
         }
         With::Id(None) => lua_pushnil(L),
         With::Id(Some(id)) => lua_pushinteger(L, id.into()),
@@ -567,7 +568,7 @@ unsafe fn push_arguments(L: *mut lua_State, state: &State, frame: &Frame, with: 
             push_bytes(L, level.as_bytes());
             push_bytes(L, &*text);
         }
-        With::Trace(line) => push_bytes(L, &*line),
+        With::Trace(text) | With::Text(text) => push_bytes(L, &*text),
     }
 }
 
@@ -586,8 +587,7 @@ unsafe fn push_data(L: *mut lua_State, bytes: &[u8]) {
     }
 }
 
-/// Pushes a topic. Most messages have the topic of the one before: its string is kept, which is cheaper than to look up
-/// an equal one.
+/// Pushes a topic. Most are that of the message before: its string is kept, as to look up an equal one costs more.
 #[inline]
 unsafe fn push_topic(L: *mut lua_State, frame: &Frame, topic: &[u8]) {
     if lua_type(L, frame.topic()) == LUA_TSTRING && bytes(L, frame.topic()) == topic {

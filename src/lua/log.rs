@@ -53,9 +53,10 @@ fn change(queue: &Arc<EventQueue>, change: impl FnOnce(&mut Listener)) {
     listeners.retain(|listener| (listener.log || listener.trace) && listener.queue.strong_count() > 0);
     let log = listeners.iter().any(|listener| listener.log);
     let trace = listeners.iter().any(|listener| listener.trace);
+    // under the lock, so that of two threads the one that looked last also stores last
+    let changed = (LOG.swap(log, Ordering::Relaxed) != log) | (TRACE.swap(trace, Ordering::Relaxed) != trace);
     drop(listeners);
-    let changed = LOG.swap(log, Ordering::Relaxed) != log;
-    if (TRACE.swap(trace, Ordering::Relaxed) != trace) | changed {
+    if changed {
         static INSTALL: Once = Once::new();
         INSTALL.call_once(|| {
             // fails where the program has a subscriber of its own: then that one gets the lines

@@ -9,6 +9,7 @@
 //! | `args` | what a script passes, checked |
 //! | `route` | connects led elsewhere |
 //! | `nodemcu` | NodeMCU's words: `mqtt` and `tmr` |
+//! | `mgos` | Mongoose OS's words: `mgos_mqtt` and `api_mqtt` |
 //! | `broker`, `testing` | the embedded broker and the virtual clock, for tests and demos |
 //! | `log` | where log and trace lines go |
 //!
@@ -21,27 +22,34 @@ mod event_loop;
 mod event_queue;
 mod hot;
 mod log;
+mod mgos;
 mod nodemcu;
 mod peer;
 mod route;
 mod testing;
 
 use std::cell::{Cell, RefCell};
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant, SystemTime};
 
 use mlua::{AnyUserData, Function, IntoLuaMulti, Lua, MultiValue, Table, Value};
 
+use crate::broker::Broker;
 use crate::client::{self, Clock, Stats};
 use crate::sys;
 use args::{Args, Raise};
 use event_loop::Cursor;
 use event_queue::EventQueue;
+use nodemcu::host::Lookups;
 use nodemcu::tmr::Timers;
 use peer::{Peers, slot};
 
+#[doc(hidden)]
+pub use mgos::fuzz_config;
 pub use route::{Route, Routes};
 
 /// What a program that embeds the modules may set.
@@ -63,9 +71,34 @@ pub fn open_tmr(lua: &Lua) -> mlua::Result<Table> {
     modules(lua, Options::default())?.raw_get("tmr")
 }
 
+/// Opens the module `mqtt.sjson`: NodeMCU's `sjson`.
+pub fn open_sjson(lua: &Lua) -> mlua::Result<Table> {
+    modules(lua, Options::default())?.raw_get("sjson")
+}
+
+/// Opens the native part of NodeMCU's `file`, `mqtt.file`.
+pub fn open_file(lua: &Lua) -> mlua::Result<Table> {
+    modules(lua, Options::default())?.raw_get("file")
+}
+
+/// Opens `mqtt.host`: what simulated modules need of the host.
+pub fn open_host(lua: &Lua) -> mlua::Result<Table> {
+    modules(lua, Options::default())?.raw_get("host")
+}
+
 /// Opens the module `mqtt.broker`: the embedded broker.
 pub fn open_broker(lua: &Lua) -> mlua::Result<Table> {
     modules(lua, Options::default())?.raw_get("broker")
+}
+
+/// Opens the module `mqtt.mgos`: Mongoose OS's C API, under its names.
+pub fn open_mgos(lua: &Lua) -> mlua::Result<Table> {
+    modules(lua, Options::default())?.raw_get("mgos")
+}
+
+/// Opens the module `mqtt.mgos.api`: Mongoose OS's JS API.
+pub fn open_mgos_api(lua: &Lua) -> mlua::Result<Table> {
+    modules(lua, Options::default())?.raw_get("mgos_api")
 }
 
 /// Opens the native part of the module `mqtt.test`.
@@ -81,6 +114,8 @@ const OBJECTS: &str = "nodemcu-mqtt.objects";
 const ANCHORS: &str = "nodemcu-mqtt.anchors";
 /// The callbacks of `mqtt.log` and `mqtt.trace`.
 const CALLBACKS: &str = "nodemcu-mqtt.callbacks";
+/// Lua's own `pcall`, whatever a script makes of the global.
+const PCALL: &str = "nodemcu-mqtt.pcall";
 
 /// What a script gets to see of a panic.
 const INTERNAL_ERROR: &str = "internal error in mqtt: please report it (the panic's message is on stderr)";
@@ -106,6 +141,7 @@ fn modules(lua: &Lua, options: Options) -> mlua::Result<Table> {
     lua.set_named_registry_value(OBJECTS, &objects)?;
     lua.set_named_registry_value(ANCHORS, &anchors)?;
     lua.set_named_registry_value(CALLBACKS, &callbacks)?;
+    lua.set_named_registry_value(PCALL, lua.globals().raw_get::<Function>("pcall")?)?;
 
     let maker = Maker { lua, state, shell };
     let nothing = lua.load("").set_name("=mqtt").into_function()?;
@@ -122,8 +158,14 @@ fn modules(lua: &Lua, options: Options) -> mlua::Result<Table> {
     let modules = lua.create_table()?;
     modules.raw_set("mqtt", mqtt)?;
     modules.raw_set("tmr", nodemcu::tmr::open(&maker)?)?;
+    modules.raw_set("sjson", nodemcu::sjson::open(&maker)?)?;
+    modules.raw_set("file", nodemcu::file::open(&maker)?)?;
+    modules.raw_set("host", nodemcu::host::open(&maker)?)?;
     modules.raw_set("broker", broker::open(&maker)?)?;
     modules.raw_set("testing", testing::open(&maker)?)?;
+    let (mgos, mgos_api) = mgos::open(&maker)?;
+    modules.raw_set("mgos", mgos)?;
+    modules.raw_set("mgos_api", mgos_api)?;
     lua.set_named_registry_value(MODULES, &modules)?;
     Ok(modules)
 }
@@ -148,7 +190,27 @@ impl Maker<'_> {
         hot::wrap(self.lua, &self.shell, self.ordinary(name, f)?)
     }
 
-    /// Adds such a function to a table.
+    /// A function that calls the script's own functions.
+    fn calling(
+        &self,
+        name: &'static str,
+        f: impl Fn(&Rc<State>, Args<'_>) -> Result<MultiValue, Thrown> + 'static,
+    ) -> mlua::Result<Function> {
+        let state = self.state.clone();
+        let ordinary = self.lua.create_function(move |lua, values: MultiValue| {
+            match f(&state, Args::new(lua, name, values)) {
+                Ok(mut results) => {
+                    results.push_front(Value::Boolean(true));
+                    Ok(results)
+                }
+                Err(Thrown::Raise(Raise(message))) => (false, message).into_lua_multi(lua),
+                Err(Thrown::Value(error)) => (Value::Nil, error).into_lua_multi(lua),
+            }
+        })?;
+        hot::wrap(self.lua, &self.shell, ordinary)
+    }
+
+    /// Adds a function to a table.
     fn add(
         &self,
         table: &Table,
@@ -181,6 +243,37 @@ impl Maker<'_> {
     }
 }
 
+/// What ends a function that calls the script's own functions.
+#[derive(Debug)]
+enum Thrown {
+    /// A message of ours.
+    Raise(Raise),
+    /// The error of the script's function.
+    Value(Value),
+}
+
+impl From<Raise> for Thrown {
+    fn from(raise: Raise) -> Thrown {
+        Thrown::Raise(raise)
+    }
+}
+
+impl From<mlua::Error> for Thrown {
+    fn from(error: mlua::Error) -> Thrown {
+        Thrown::Raise(error.into())
+    }
+}
+
+/// Calls a function of the script. An error of it keeps its identity, which mlua's own call would take.
+fn call(lua: &Lua, function: &Function, mut arguments: MultiValue) -> Result<MultiValue, Thrown> {
+    arguments.push_front(Value::Function(function.clone()));
+    let mut results = lua.named_registry_value::<Function>(PCALL)?.call::<MultiValue>(arguments)?;
+    match results.pop_front() {
+        Some(Value::Boolean(true)) => Ok(results),
+        _ => Err(Thrown::Value(results.pop_front().unwrap_or(Value::Nil))),
+    }
+}
+
 /// Values for a [`Reply`].
 fn reply(lua: &Lua, values: impl IntoLuaMulti) -> Reply {
     Ok(values.into_lua_multi(lua)?)
@@ -192,9 +285,15 @@ struct State {
     cursor: Cursor,
     peers: Peers,
     timers: Timers,
+    lookups: Lookups,
     options: Options,
     /// For clients made and timers armed from now on.
     clock: RefCell<Clock>,
+    /// Where connects go: as the options say, or as a test does.
+    led: RefCell<Rc<Routes>>,
+    map: Rc<Routes>,
+    /// The embedded brokers that were started.
+    brokers: RefCell<Vec<Weak<Broker>>>,
     /// `mqtt.stop` was called.
     stopping: Cell<bool>,
     /// A loop runs callbacks, or an error has left one that did.
@@ -203,25 +302,32 @@ struct State {
     /// Counters of clients that have been collected.
     past: Cell<Stats>,
     last_key: Cell<u32>,
-    /// When the module was opened.
+    /// When the module was opened, by both clocks of the host.
     started: Instant,
+    started_at: SystemTime,
 }
 
 impl State {
     fn new(queue: EventQueue, options: Options) -> State {
+        let map = Rc::new(options.map.clone());
         State {
             queue: Arc::new(queue),
             cursor: Cursor::default(),
             peers: Peers::default(),
             timers: Timers::default(),
+            lookups: Lookups::default(),
             options,
             clock: RefCell::default(),
+            led: RefCell::new(map.clone()),
+            map,
+            brokers: RefCell::default(),
             stopping: Cell::new(false),
             dispatching: Cell::new(false),
             callbacks_run: Cell::new(0),
             past: Cell::default(),
             last_key: Cell::new(event_loop::STATE),
             started: Instant::now(),
+            started_at: SystemTime::now(),
         }
     }
 
@@ -234,6 +340,17 @@ impl State {
         }
         self.last_key.set(key);
         Ok(key)
+    }
+
+    /// Where connects go.
+    fn map(&self) -> Rc<Routes> {
+        self.led.borrow().clone()
+    }
+
+    /// The prefix and six hexadecimal digits: the chip's, or random ones.
+    fn default_id(&self, prefix: &str) -> String {
+        let chip = self.options.chip_id.unwrap_or_else(|| RandomState::new().hash_one(0) as u32);
+        format!("{prefix}_{:06X}", chip & 0xFF_FFFF)
     }
 
     fn now(&self) -> Instant {

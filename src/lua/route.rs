@@ -1,12 +1,13 @@
 //! Connects led elsewhere: device scripts have their broker written into them.
 
+use std::cell::Cell;
 use std::str::FromStr;
 
 use crate::client::Server;
 use crate::net::uri::{self, Scheme, Uri};
 
 /// Where connects to some address go instead. As text: `FROM=TO`, with `host`, `host:port` or `*` for FROM, and
-/// `host:port` or `mqtt://host:port` for TO.
+/// `host:port`, `mqtt://host:port` or `mqtts://host:port` for TO. A URI decides over TLS too, otherwise the script does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// None: any.
@@ -14,8 +15,10 @@ pub struct Route {
     /// None: any.
     port: Option<u16>,
     to: Server,
-    /// TLS comes off.
-    clear: bool,
+    /// How, if that is not for the script to say.
+    scheme: Option<Scheme>,
+    /// As it was written.
+    text: String,
 }
 
 impl Route {
@@ -37,60 +40,85 @@ impl FromStr for Route {
                 (Some(host.to_owned()), port)
             }
         };
-        let clear = Uri::is_uri(to);
-        let to = if clear { target_uri(to) } else { target(to) }.map_err(|error| format!("TO: {error}"))?;
-        Ok(Route { host, port, to, clear })
+        let (to, scheme) = if Uri::is_uri(to) { target_uri(to) } else { target(to) }
+            .map_err(|error| format!("TO: {error}"))?;
+        Ok(Route { host, port, to, scheme, text: text.to_owned() })
     }
 }
 
 /// `host:port`
-fn target(text: &str) -> Result<Server, String> {
+fn target(text: &str) -> Result<(Server, Option<Scheme>), String> {
     match uri::split_address(text).map_err(|error| error.to_string())? {
-        (host, Some(port)) => Ok(Server { host: host.to_owned(), port }),
-        (_, None) => Err("host:port or mqtt://host:port expected, got no port".into()),
+        (host, Some(port)) => Ok((Server { host: host.to_owned(), port }, None)),
+        (_, None) => Err(format!("{TARGETS} expected, got no port")),
     }
 }
 
-/// `mqtt://host:port`
-fn target_uri(text: &str) -> Result<Server, String> {
+/// `mqtt://host:port`, `mqtts://host:port`
+fn target_uri(text: &str) -> Result<(Server, Option<Scheme>), String> {
     let uri = Uri::parse(text).map_err(|error| error.to_string())?;
     match uri.scheme {
-        Scheme::Mqtt if uri.username.is_none() => Ok(Server { host: uri.host, port: uri.port }),
-        Scheme::Mqtt => Err("user names and passwords are the script's".into()),
-        Scheme::Mqtts => Err("mqtts:// needs TLS, which this version does not have".into()),
-        Scheme::Ws | Scheme::Wss => Err("host:port or mqtt://host:port expected".into()),
+        Scheme::Ws | Scheme::Wss => Err(format!("{TARGETS} expected")),
+        _ if uri.username.is_some() => Err("user names and passwords are the script's".into()),
+        scheme => Ok((Server { host: uri.host, port: uri.port }, Some(scheme))),
     }
 }
 
-/// All routes, the first that fits counts.
+const TARGETS: &str = "host:port, mqtt://host:port or mqtts://host:port";
+
+/// All routes, the first that fits counts; each with whether it has said what it does to TLS.
 #[derive(Clone, Debug, Default)]
-pub struct Routes(Vec<Route>);
+pub struct Routes(Vec<(Route, Cell<bool>)>);
 
 impl Routes {
     /// In this order.
     pub fn new(routes: Vec<Route>) -> Routes {
-        Routes(routes)
+        Routes(routes.into_iter().map(|route| (route, Cell::new(false))).collect())
+    }
+
+    /// This one, which has nothing to say.
+    pub(crate) fn quiet(route: Route) -> Routes {
+        Routes(vec![(route, Cell::new(true))])
     }
 
     /// Leads what would go to a broker on this machine's standard port to another port of it.
     pub fn lead_default_to(&mut self, port: u16) {
         for host in ["127.0.0.1", "localhost"] {
-            self.0.push(Route {
+            let route = Route {
                 host: Some(host.into()),
                 port: Some(Scheme::Mqtt.default_port()),
                 to: Server { host: "127.0.0.1".into(), port },
-                clear: false,
-            });
+                scheme: None,
+                text: String::new(),
+            };
+            self.0.push((route, Cell::new(false)));
         }
     }
 
-    /// Where a connect to `server` goes, and whether with TLS.
-    pub(crate) fn lead(&self, server: Server, secure: bool) -> (Server, bool) {
-        match self.0.iter().find(|route| route.fits(&server)) {
-            Some(route) => (route.to.clone(), secure && !route.clear),
-            None => (server, secure),
+    /// Where a connect to `server` goes. Says on standard error when that is with TLS or without it, other than the
+    /// script has it: once per route.
+    pub(crate) fn lead(&self, server: Server, scheme: Scheme) -> Led {
+        let Some((route, said)) = self.0.iter().find(|(route, _)| route.fits(&server)) else {
+            return Led { server, scheme, certificate_for: None };
+        };
+        let decided = route.scheme.unwrap_or(scheme);
+        if decided.is_secure() != scheme.is_secure() && !said.replace(true) {
+            let how = if decided.is_secure() { "puts TLS on" } else { "takes TLS off" };
+            eprintln!("mqtt-lua: --map {} {how}", route.text);
         }
+        // the script has told whom it trusts, and that is not TO
+        let certificate_for = route.scheme.is_none().then_some(server.host);
+        Led { server: route.to.clone(), scheme: decided, certificate_for }
     }
+}
+
+/// Where a connect goes, and how.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Led {
+    pub(crate) server: Server,
+    pub(crate) scheme: Scheme,
+    /// Whose certificate is expected there, if that is not the server's own.
+    pub(crate) certificate_for: Option<String>,
 }
 
 #[cfg(test)]
@@ -105,48 +133,60 @@ mod tests {
         Routes::new(texts.iter().map(|text| text.parse().unwrap()).collect())
     }
 
+    fn place(routes: &Routes, host: &str, port: u16) -> Server {
+        routes.lead(server(host, port), Scheme::Mqtt).server
+    }
+
     #[test]
     fn a_host_fits_at_any_port_and_in_any_case() {
         let routes = routes(&["broker.local=localhost:2000"]);
-        assert_eq!(routes.lead(server("Broker.Local", 1883), true), (server("localhost", 2000), true));
-        assert_eq!(routes.lead(server("broker.local", 9), false), (server("localhost", 2000), false));
-        assert_eq!(routes.lead(server("other.local", 9), false), (server("other.local", 9), false));
+        assert_eq!(place(&routes, "Broker.Local", 1883), server("localhost", 2000));
+        assert_eq!(place(&routes, "broker.local", 9), server("localhost", 2000));
+        assert_eq!(place(&routes, "other.local", 9), server("other.local", 9));
     }
 
     #[test]
     fn a_host_with_a_port_fits_at_that_port() {
         let routes = routes(&["10.0.0.1:1883=localhost:2000"]);
-        assert_eq!(routes.lead(server("10.0.0.1", 1883), false).0, server("localhost", 2000));
-        assert_eq!(routes.lead(server("10.0.0.1", 1884), false).0, server("10.0.0.1", 1884));
+        assert_eq!(place(&routes, "10.0.0.1", 1883), server("localhost", 2000));
+        assert_eq!(place(&routes, "10.0.0.1", 1884), server("10.0.0.1", 1884));
     }
 
     #[test]
     fn the_first_that_fits_counts() {
         let routes = routes(&["a=x:1", "*=y:2", "b=z:3"]);
-        assert_eq!(routes.lead(server("a", 1883), false).0, server("x", 1));
-        assert_eq!(routes.lead(server("b", 1883), false).0, server("y", 2));
+        assert_eq!(place(&routes, "a", 1883), server("x", 1));
+        assert_eq!(place(&routes, "b", 1883), server("y", 2));
     }
 
     #[test]
-    fn a_uri_takes_tls_off() {
-        let routes = routes(&["a=mqtt://x:1", "b=x:1"]);
-        assert_eq!(routes.lead(server("a", 8883), true), (server("x", 1), false));
-        assert_eq!(routes.lead(server("b", 8883), true), (server("x", 1), true));
+    fn an_address_leaves_tls_to_the_script_and_a_uri_does_not() {
+        let routes = routes(&["a=mqtt://x:1", "b=mqtts://x", "c=x:1"]);
+        let led = |host, scheme| {
+            let led = routes.lead(server(host, 8883), scheme);
+            (led.server.port, led.scheme, led.certificate_for)
+        };
+        for scheme in [Scheme::Mqtt, Scheme::Mqtts, Scheme::Ws, Scheme::Wss] {
+            assert_eq!(led("a", scheme), (1, Scheme::Mqtt, None));
+            assert_eq!(led("b", scheme), (8883, Scheme::Mqtts, None));
+            assert_eq!(led("c", scheme), (1, scheme, Some("c".into())), "FROM's certificate");
+            assert_eq!(led("d", scheme), (8883, scheme, None));
+        }
     }
 
     #[test]
     fn ipv6_addresses_stand_in_brackets() {
         let routes = routes(&["[::1]:1883=[fe80::2]:2000"]);
-        assert_eq!(routes.lead(server("::1", 1883), false).0, server("fe80::2", 2000));
+        assert_eq!(place(&routes, "::1", 1883), server("fe80::2", 2000));
     }
 
     #[test]
     fn the_default_broker_gives_way_to_what_was_asked_for() {
         let mut routes = routes(&["localhost=x:1"]);
         routes.lead_default_to(4000);
-        assert_eq!(routes.lead(server("localhost", 1883), false).0, server("x", 1));
-        assert_eq!(routes.lead(server("127.0.0.1", 1883), false).0, server("127.0.0.1", 4000));
-        assert_eq!(routes.lead(server("127.0.0.1", 1884), false).0, server("127.0.0.1", 1884));
+        assert_eq!(place(&routes, "localhost", 1883), server("x", 1));
+        assert_eq!(place(&routes, "127.0.0.1", 1883), server("127.0.0.1", 4000));
+        assert_eq!(place(&routes, "127.0.0.1", 1884), server("127.0.0.1", 1884));
     }
 
     #[test]
@@ -161,10 +201,10 @@ mod tests {
             "a:0=b:1",
             "a=ws://b",
             "a=mqtt://u:p@b:1",
+            "a=mqtts://u:p@b:1",
             "a=http://b",
         ] {
             assert!(text.parse::<Route>().is_err(), "{text}");
         }
-        assert!("a=mqtts://b:1".parse::<Route>().unwrap_err().contains("TLS"));
     }
 }

@@ -1,7 +1,15 @@
 //! From an address to a byte stream. Nothing here knows MQTT, and nothing here waits for ever by design but a peer:
 //! limits are the caller's, who drops the future.
 
+mod handshake;
+pub mod pem;
+pub mod psk;
+pub mod tls;
+mod transport;
 pub mod uri;
+mod verify;
+pub mod ws;
+mod x509;
 
 use std::future::Future;
 use std::io;
@@ -14,6 +22,11 @@ use std::time::Duration;
 use futures_lite::{AsyncRead, AsyncWrite};
 use smol::{Async, Timer};
 
+pub use handshake::HandshakeError;
+pub use transport::{Security, Transport};
+#[doc(hidden)]
+pub use x509::fuzz as fuzz_x509;
+
 /// How long one address is tried alone before the next one joins in (RFC 8305, section 5).
 const STAGGER: Duration = Duration::from_millis(250);
 
@@ -22,11 +35,19 @@ type Socket = Async<TcpStream>;
 /// A TCP socket that more than one thread may write to.
 pub type Tcp = Arc<Socket>;
 
-/// A connected byte stream.
-#[derive(Clone, Debug)]
+/// A connected byte stream, to be driven by one task: what it may do at once it does first, writes before reads, then it
+/// flushes and waits.
+#[derive(Debug)]
 pub enum Stream {
     /// Plain TCP.
     Tcp(Tcp),
+    /// TLS.
+    Tls(tls::Stream<Stream>),
+    /// TLS with a pre-shared key.
+    #[cfg(feature = "psk")]
+    Psk(psk::Stream<Stream>),
+    /// WebSocket over one of the others.
+    WebSocket(ws::Stream<Stream>),
 }
 
 impl Stream {
@@ -34,6 +55,7 @@ impl Stream {
     pub fn direct(&self) -> Option<Tcp> {
         match self {
             Stream::Tcp(tcp) => Some(tcp.clone()),
+            _ => None,
         }
     }
 }
@@ -42,6 +64,10 @@ impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Stream::Tcp(tcp) => Pin::new(&mut &**tcp).poll_read(cx, buffer),
+            Stream::Tls(tls) => Pin::new(tls).poll_read(cx, buffer),
+            #[cfg(feature = "psk")]
+            Stream::Psk(psk) => Pin::new(psk).poll_read(cx, buffer),
+            Stream::WebSocket(socket) => Pin::new(socket).poll_read(cx, buffer),
         }
     }
 }
@@ -50,19 +76,31 @@ impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Stream::Tcp(tcp) => Pin::new(&mut &**tcp).poll_write(cx, bytes),
+            Stream::Tls(tls) => Pin::new(tls).poll_write(cx, bytes),
+            #[cfg(feature = "psk")]
+            Stream::Psk(psk) => Pin::new(psk).poll_write(cx, bytes),
+            Stream::WebSocket(socket) => Pin::new(socket).poll_write(cx, bytes),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Stream::Tcp(tcp) => Pin::new(&mut &**tcp).poll_flush(cx),
+            Stream::Tls(tls) => Pin::new(tls).poll_flush(cx),
+            #[cfg(feature = "psk")]
+            Stream::Psk(psk) => Pin::new(psk).poll_flush(cx),
+            Stream::WebSocket(socket) => Pin::new(socket).poll_flush(cx),
         }
     }
 
     /// Ends our direction only: the peer's bytes can still be read.
-    fn poll_close(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Stream::Tcp(tcp) => Poll::Ready(tcp.get_ref().shutdown(std::net::Shutdown::Write)),
+            Stream::Tls(tls) => Pin::new(tls).poll_close(cx),
+            #[cfg(feature = "psk")]
+            Stream::Psk(psk) => Pin::new(psk).poll_close(cx),
+            Stream::WebSocket(socket) => Pin::new(socket).poll_close(cx),
         }
     }
 }
@@ -186,7 +224,7 @@ mod tests {
             gone.local_addr().unwrap()
         };
         smol::block_on(async {
-            let Stream::Tcp(tcp) = connect(&[refusing, good]).await.unwrap();
+            let tcp = connect(&[refusing, good]).await.unwrap().direct().unwrap();
             assert_eq!(tcp.get_ref().peer_addr().unwrap(), good);
             assert!(tcp.get_ref().nodelay().unwrap());
             let error = connect(&[refusing]).await.unwrap_err();

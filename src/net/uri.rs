@@ -217,6 +217,37 @@ fn check_path(scheme: Scheme, path: &str) -> Result<String, UriError> {
     })
 }
 
+/// The entry for fuzzing: what parses is what it promises to be, and put together again it parses to the same.
+#[doc(hidden)]
+pub fn fuzz(data: &[u8]) {
+    fn encode(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("%{byte:02x}")).collect()
+    }
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok((host, port)) = split_address(text) {
+        assert!(!host.is_empty() && port != Some(0));
+    }
+    let Ok(uri) = Uri::parse(text) else { return };
+    assert!(uri.port != 0 && !uri.host.is_empty() && !uri.host.contains(char::is_whitespace));
+    assert_eq!(uri.path.starts_with('/'), uri.scheme.is_websocket());
+    assert!(uri.path.bytes().all(|byte| byte.is_ascii_graphic()), "nothing ends an HTTP request line");
+    assert!(uri.username.is_some() || uri.password.is_none());
+    let scheme = match uri.scheme {
+        Scheme::Mqtt => "mqtt",
+        Scheme::Mqtts => "mqtts",
+        Scheme::Ws => "ws",
+        Scheme::Wss => "wss",
+    };
+    let user = match (&uri.username, &uri.password) {
+        (None, _) => String::new(),
+        (Some(name), None) => encode(name.as_bytes()) + "@",
+        (Some(name), Some(password)) => encode(name.as_bytes()) + ":" + &encode(password) + "@",
+    };
+    let host = if uri.host.contains(':') { format!("[{}]", uri.host) } else { uri.host.clone() };
+    let again = format!("{scheme}://{user}{host}:{}{}", uri.port, uri.path);
+    assert_eq!(Uri::parse(&again).as_ref(), Ok(&uri), "{again}");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,5 +1,7 @@
 //! What a session is made with, and what it counts.
 
+use crate::codec::Qos;
+
 /// Bounds of a session.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -10,11 +12,22 @@ pub struct Limits {
     pub inflight: u16,
     /// The largest packet delivered whole; see [`Event::Overflow`](super::Event::Overflow).
     pub max_packet: Option<usize>,
+    /// The QoS of messages and subscriptions of ours is lowered to this.
+    pub max_qos: Qos,
+    /// QoS 1 and 2 messages that may wait without a connection and have never been sent. One more drops the oldest of
+    /// them; with 0 none may. None: only bytes are bounded.
+    pub max_waiting: Option<usize>,
 }
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { max_queue: 64 << 20, inflight: 100, max_packet: None }
+        Limits {
+            max_queue: 64 << 20,
+            inflight: 100,
+            max_packet: None,
+            max_qos: Qos::ExactlyOnce,
+            max_waiting: None,
+        }
     }
 }
 
@@ -23,8 +36,23 @@ impl Default for Limits {
 pub struct Config {
     /// Bounds.
     pub limits: Limits,
-    /// Renew subscriptions on a connection whose session the broker did not keep.
-    pub resubscribe: bool,
+    /// Which connections subscriptions are renewed on.
+    pub resubscribe: Resubscribe,
+    /// QoS 1 and 2 messages are accepted at any time and kept until they are delivered, whatever connections there are
+    /// and however they end.
+    pub keep_messages: bool,
+}
+
+/// Which connections subscriptions are renewed on, before anything that waits is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Resubscribe {
+    /// None.
+    #[default]
+    Never,
+    /// Those whose session the broker did not keep. What it refused once is not asked for again.
+    NewSession,
+    /// All. Then calls are also accepted without a connection, for the next; nobody hears how those end.
+    Always,
 }
 
 /// What becomes of unacknowledged messages when a connection ends.

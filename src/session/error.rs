@@ -77,7 +77,7 @@ impl fmt::Display for Error {
                 f.write_str("no room for more acknowledgements: the broker does not read them [MQTT-4.8.0-2]")
             }
             Error::TimedOut(Timer::Connack) => f.write_str("no CONNACK in time"),
-            Error::TimedOut(Timer::KeepAlive | Timer::PingResponse) => {
+            Error::TimedOut(Timer::KeepAlive | Timer::PingResponse | Timer::Tick) => {
                 f.write_str("nothing came after PINGREQ: the connection is dead")
             }
         }

@@ -37,10 +37,29 @@ pub enum Event<'a> {
         /// For people.
         detail: &'a str,
     },
+    /// An attempt begins, for the profile of this index (pushed by `client`, where that is asked for).
+    Attempt {
+        /// Index of the profile.
+        profile: u16,
+    },
+    /// An attempt did not lead to a connection, and there will be another (pushed by `client`, where that is asked for).
+    AttemptFailed {
+        /// As of `ConnectFailed`.
+        reason: i8,
+        /// For people.
+        detail: &'a str,
+    },
     /// An accepted connection ended (pushed by `client`).
     Offline,
     /// The next dial waits for credentials (pushed by `client`).
     CredentialsWanted,
+    /// A link to the server of this profile is up, and CONNECT waits for its contents (pushed by `client`).
+    ConnectWanted {
+        /// Index of the profile.
+        profile: u16,
+    },
+    /// Time passes on an accepted connection. Not said while anything else waits to be taken.
+    Tick,
     /// A PUBLISH arrived.
     Message {
         /// Its topic: UTF-8, as the codec has checked (bytes, so that nobody checks it again).
@@ -53,6 +72,8 @@ pub enum Event<'a> {
         retain: bool,
         /// It may be a repetition.
         dup: bool,
+        /// Its packet id; none at QoS 0.
+        id: Option<PacketId>,
     },
     /// A PUBLISH arrived that is larger than the limit.
     Overflow {
@@ -70,13 +91,17 @@ pub enum Event<'a> {
     },
     /// SUBACK arrived.
     Subscribed {
-        /// Of the call.
+        /// Of the packet.
+        id: PacketId,
+        /// Of the call; none where the session has renewed subscriptions by itself.
         token: Token,
         /// The filters, with what was granted (none: refused), in the order of the call.
         granted: Granted<'a>,
     },
     /// UNSUBACK arrived.
     Unsubscribed {
+        /// Of the packet.
+        id: PacketId,
         /// Of the call.
         token: Token,
     },
@@ -131,15 +156,25 @@ enum Record {
         at: u32,
         len: u32,
     },
+    Attempt {
+        profile: u16,
+    },
+    AttemptFailed {
+        reason: i8,
+        at: u32,
+        len: u32,
+    },
     Offline,
     CredentialsWanted,
+    ConnectWanted {
+        profile: u16,
+    },
+    Tick,
     Message {
         at: u32,
         topic: u16,
-        qos: Qos,
-        retain: bool,
-        dup: bool,
-        overflow: bool,
+        id: Option<PacketId>,
+        flags: u8,
         len: u32,
     },
     /// `count` QoS 0 publishes without a token, done one after the other.
@@ -151,11 +186,13 @@ enum Record {
         token: Token,
     },
     Subscribed {
+        id: PacketId,
         token: Token,
         at: u32,
         len: u32,
     },
     Unsubscribed {
+        id: PacketId,
         token: Token,
     },
     Dropped {
@@ -163,6 +200,14 @@ enum Record {
     },
     Drained,
 }
+
+/// The flags of [`Record::Message`]: its QoS, and these. In one byte they keep a record at 16.
+const QOS: u8 = 0b011;
+const RETAIN: u8 = 1 << 2;
+const DUP: u8 = 1 << 3;
+const OVERFLOW: u8 = 1 << 4;
+
+const _: () = assert!(RECORD == 16);
 
 /// Whether memory is kept for the next batch: not so much that an idle client would be large for ever, not what was
 /// hardly used, and not what is as quickly allocated anew as an idle client would hold it for nothing.
@@ -237,22 +282,30 @@ impl Events {
             Record::ConnectFailed { reason, at, len } => {
                 Event::ConnectFailed { reason, detail: text(slice(at, len)) }
             }
+            Record::Attempt { profile } => Event::Attempt { profile },
+            Record::AttemptFailed { reason, at, len } => {
+                Event::AttemptFailed { reason, detail: text(slice(at, len)) }
+            }
             Record::Offline => Event::Offline,
             Record::CredentialsWanted => Event::CredentialsWanted,
-            Record::Message { at, topic, qos, retain, dup, overflow, len } => {
+            Record::ConnectWanted { profile } => Event::ConnectWanted { profile },
+            Record::Tick => Event::Tick,
+            Record::Message { at, topic, id, flags, len } => {
                 let (topic, payload) = slice(at, u32::from(topic) + len).split_at(usize::from(topic));
-                if overflow {
+                if flags & OVERFLOW != 0 {
                     Event::Overflow { topic, payload }
                 } else {
-                    Event::Message { topic, payload, qos, retain, dup }
+                    let qos = Qos::new(flags & QOS).expect("put in by message");
+                    let (retain, dup) = (flags & RETAIN != 0, flags & DUP != 0);
+                    Event::Message { topic, payload, qos, retain, dup, id }
                 }
             }
             Record::Written { .. } => unreachable!("taken above"),
             Record::Published { id, token } => Event::Published { id, token },
-            Record::Subscribed { token, at, len } => {
-                Event::Subscribed { token, granted: Granted { bytes: slice(at, len) } }
+            Record::Subscribed { id, token, at, len } => {
+                Event::Subscribed { id, token, granted: Granted { bytes: slice(at, len) } }
             }
-            Record::Unsubscribed { token } => Event::Unsubscribed { token },
+            Record::Unsubscribed { id, token } => Event::Unsubscribed { id, token },
             Record::Dropped { token } => Event::Dropped { token },
             Record::Drained => Event::Drained,
         })
@@ -262,12 +315,11 @@ impl Events {
     #[inline]
     pub fn push(&mut self, event: Event<'_>) {
         let record = match event {
-            Event::Message { topic, payload, qos, retain, dup } => {
-                self.message(topic, payload, qos, retain, dup, false)
+            Event::Message { topic, payload, qos, retain, dup, id } => {
+                let flags = qos as u8 | if retain { RETAIN } else { 0 } | if dup { DUP } else { 0 };
+                self.message(topic, payload, id, flags)
             }
-            Event::Overflow { topic, payload } => {
-                self.message(topic, payload, Qos::AtMostOnce, false, false, true)
-            }
+            Event::Overflow { topic, payload } => self.message(topic, payload, None, OVERFLOW),
             Event::Published { id: None, token: Token::NONE } => return self.push_written(Token::NONE, 1),
             Event::Published { id, token } => Record::Published { id, token },
             Event::Connected { session_present } => Record::Connected { session_present },
@@ -275,13 +327,20 @@ impl Events {
                 let at = self.append(detail.as_bytes());
                 Record::ConnectFailed { reason, at, len: detail.len() as u32 }
             }
+            Event::Attempt { profile } => Record::Attempt { profile },
+            Event::AttemptFailed { reason, detail } => {
+                let at = self.append(detail.as_bytes());
+                Record::AttemptFailed { reason, at, len: detail.len() as u32 }
+            }
             Event::Offline => Record::Offline,
             Event::CredentialsWanted => Record::CredentialsWanted,
-            Event::Subscribed { token, granted } => {
+            Event::ConnectWanted { profile } => Record::ConnectWanted { profile },
+            Event::Tick => Record::Tick,
+            Event::Subscribed { id, token, granted } => {
                 let at = self.append(granted.bytes);
-                Record::Subscribed { token, at, len: granted.bytes.len() as u32 }
+                Record::Subscribed { id, token, at, len: granted.bytes.len() as u32 }
             }
-            Event::Unsubscribed { token } => Record::Unsubscribed { token },
+            Event::Unsubscribed { id, token } => Record::Unsubscribed { id, token },
             Event::Dropped { token } => Record::Dropped { token },
             Event::Drained => Record::Drained,
         };
@@ -304,6 +363,7 @@ impl Events {
     /// Appends the outcome of a SUBSCRIBE.
     pub fn push_subscribed<'a>(
         &mut self,
+        id: PacketId,
         token: Token,
         granted: impl Iterator<Item = (&'a str, Option<Qos>)>,
     ) {
@@ -314,40 +374,14 @@ impl Events {
             self.bytes.extend_from_slice(&(filter.len() as u16).to_be_bytes());
             self.bytes.extend_from_slice(filter.as_bytes());
         }
-        self.records.push(Record::Subscribed { token, at, len: self.bytes.len() as u32 - at });
-    }
-
-    /// Drops every event for which `keep` is false. Meant for the rare moments when an attempt is replaced.
-    pub fn retain(&mut self, mut keep: impl FnMut(&Event<'_>) -> bool) {
-        let mut old = std::mem::take(self);
-        while let Some(event) = old.pop() {
-            if keep(&event) {
-                self.push(event);
-            }
-        }
+        self.records.push(Record::Subscribed { id, token, at, len: self.bytes.len() as u32 - at });
     }
 
     #[inline]
-    fn message(
-        &mut self,
-        topic: &[u8],
-        payload: &[u8],
-        qos: Qos,
-        retain: bool,
-        dup: bool,
-        overflow: bool,
-    ) -> Record {
+    fn message(&mut self, topic: &[u8], payload: &[u8], id: Option<PacketId>, flags: u8) -> Record {
         let at = self.append(topic);
         self.append(payload);
-        Record::Message {
-            at,
-            topic: topic.len() as u16,
-            qos,
-            retain,
-            dup,
-            overflow,
-            len: payload.len() as u32,
-        }
+        Record::Message { at, topic: topic.len() as u16, id, flags, len: payload.len() as u32 }
     }
 
     /// Appends bytes to the arena. Back-pressure keeps it far below the 4 GiB that an offset can name: it stops the
@@ -388,9 +422,14 @@ mod tests {
             qos: Qos::ExactlyOnce,
             retain: true,
             dup: false,
+            id: PacketId::new(9),
         });
         events.push(Event::Overflow { topic: b"big", payload: b"part" });
-        events.push_subscribed(Token(7), [("a/+", Some(Qos::AtLeastOnce)), ("no", None)].into_iter());
+        events.push_subscribed(
+            PacketId::MIN,
+            Token(7),
+            [("a/+", Some(Qos::AtLeastOnce)), ("no", None)].into_iter(),
+        );
         events.push(Event::ConnectFailed { reason: -4, detail: "why" });
 
         assert_eq!(events.pop(), Some(Event::Connected { session_present: true }));
@@ -400,10 +439,13 @@ mod tests {
             qos: Qos::ExactlyOnce,
             retain: true,
             dup: false,
+            id: PacketId::new(9),
         };
         assert_eq!(events.pop(), Some(message));
         assert_eq!(events.pop(), Some(Event::Overflow { topic: b"big", payload: b"part" }));
-        let Some(Event::Subscribed { token: Token(7), granted }) = events.pop() else { panic!("no suback") };
+        let Some(Event::Subscribed { id: PacketId::MIN, token: Token(7), granted }) = events.pop() else {
+            panic!("no suback")
+        };
         assert_eq!(granted.collect::<Vec<_>>(), [("a/+", Some(Qos::AtLeastOnce)), ("no", None)]);
         assert_eq!(events.pop(), Some(Event::ConnectFailed { reason: -4, detail: "why" }));
         assert_eq!(events.pop(), None);
@@ -421,17 +463,5 @@ mod tests {
             assert_eq!(events.pop(), Some(Event::Published { id: None, token: Token(token) }));
         }
         assert!(events.is_empty());
-    }
-
-    #[test]
-    fn retain_keeps_the_order_of_what_it_keeps() {
-        let mut events = Events::new();
-        events.push(Event::Connected { session_present: false });
-        events.push(Event::Drained);
-        events.push(Event::Offline);
-        events.retain(|event| !matches!(event, Event::Drained));
-        assert_eq!(events.pop(), Some(Event::Connected { session_present: false }));
-        assert_eq!(events.pop(), Some(Event::Offline));
-        assert_eq!(events.pop(), None);
     }
 }

@@ -103,6 +103,14 @@ impl Ids {
     /// An id that is not in use \[MQTT-2.3.1-2\], now standing for `value`; none when all 65,535 are.
     #[inline]
     pub(super) fn allocate(&mut self, value: u32) -> Option<PacketId> {
+        let id = self.take_turn()?;
+        self.used.insert(id, value);
+        Some(id)
+    }
+
+    /// The next id in turn that is not in use, and still is not after this.
+    #[inline]
+    pub(super) fn take_turn(&mut self) -> Option<PacketId> {
         if self.used.len() == usize::from(u16::MAX) {
             return None;
         }
@@ -110,9 +118,14 @@ impl Ids {
         while self.used.get(id).is_some() {
             id = id.next();
         }
-        self.used.insert(id, value);
         self.next = id.next();
         Some(id)
+    }
+
+    /// Takes an id that is not in use.
+    pub(super) fn occupy(&mut self, id: PacketId, value: u32) {
+        debug_assert!(self.used.get(id).is_none(), "one id for one packet [MQTT-2.3.1-2]");
+        self.used.insert(id, value);
     }
 
     /// What an id in use stands for.

@@ -21,21 +21,27 @@
 //! |---|---|
 //! | `mod.rs` | [`Session`]: commands, bytes out, time |
 //! | `receive.rs` | packets in: one method for each |
+//! | `send.rs` | packets out: what is sent, under which id |
 //! | `resume.rs` | the end of a connection and the start of the next |
+//! | `elsewhere.rs` | a change of broker |
 //! | `outbox.rs` | QoS 1 and 2 messages that are not done |
 //! | `ids.rs` | packet ids in use |
 //! | `subscriptions.rs` | requests without their answer, filters to renew |
 //! | `transmit.rs` | bytes on their way to the socket |
 //! | `event.rs` | what happened, for the application |
-//! | `timer.rs`, `trace.rs`, `config.rs`, `error.rs` | deadlines, log lines, plain values |
+//! | `timer.rs`, `trace.rs`, `config.rs`, `error.rs`, `fuzz.rs` | deadlines, log lines, plain values, fuzzing |
 
 mod config;
+mod elsewhere;
 mod error;
 mod event;
+#[doc(hidden)]
+pub mod fuzz;
 mod ids;
 mod outbox;
 mod receive;
 mod resume;
+mod send;
 mod subscriptions;
 mod timer;
 mod trace;
@@ -44,13 +50,14 @@ mod transmit;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-pub use config::{Config, Keep, Limits, Stats};
+pub use config::{Config, Keep, Limits, Resubscribe, Stats};
 pub use error::{Error, Refused};
 pub use event::{Event, Events, Granted, Token};
 pub use timer::Timer;
 pub use trace::TARGET as TRACE_TARGET;
 
 use crate::codec::{Connect, Deframer, Delivery, PacketId, Publish, Qos, Version, v4};
+use elsewhere::Elsewhere;
 use ids::{IdMap, Ids};
 use outbox::Outbox;
 use subscriptions::Subscriptions;
@@ -69,6 +76,9 @@ const SETTLED: Duration = Duration::from_secs(5);
 /// Unsent answers beyond this prove a broker that does not read: it cannot wait for more than one per packet id of its
 /// own messages and one per id of ours, 4 bytes each.
 const MAX_UNSENT_REPLIES: usize = 1 << 20;
+
+/// Messages that have their ids before they are sent leave this many to what cannot wait for one: 535 of 65,535.
+const MAX_NAMED: usize = 65_000;
 
 /// In the id pool: this id belongs to a SUBSCRIBE or UNSUBSCRIBE, not to an entry of the outbox.
 const REQUEST: u32 = IdMap::MAX - 1;
@@ -97,8 +107,11 @@ pub struct Session {
     subscriptions: Subscriptions,
     /// QoS 2 messages received whose PUBREL has not come: not to be delivered again \[MQTT-4.3.3-2\].
     received: IdMap,
+    elsewhere: Elsewhere,
     timers: Timers,
     keep_alive: Duration,
+    /// How often the application hears that time passes.
+    tick: Option<Duration>,
     /// Whether the driver reads from the socket; while it does not, a missing PINGRESP proves nothing.
     reading: bool,
     /// PINGREQ was sent on this accepted connection and nothing has come since.
@@ -134,12 +147,14 @@ impl Session {
             ids: Ids::new(),
             subscriptions: Subscriptions::new(config.resubscribe),
             received: IdMap::default(),
+            elsewhere: Elsewhere::default(),
             timers: Timers::default(),
             keep_alive: Duration::ZERO,
+            tick: None,
             reading: true,
             awaiting_ping: false,
             ping_unsent: 0,
-            offline_queue: false,
+            offline_queue: config.keep_messages,
             copies: 0,
             replies: 0,
             messages: 0,
@@ -162,6 +177,7 @@ impl Session {
             return;
         }
         self.state = State::Connecting { clean_session: connect.clean_session, version: connect.version };
+        self.deframer = Deframer::from_broker(self.config.limits.max_packet);
         self.keep_alive = Duration::from_secs(connect.keep_alive.into());
         self.timers = Timers::default();
         if let Some(deadline) = deadline {
@@ -181,7 +197,41 @@ impl Session {
         retain: bool,
         token: Token,
     ) -> Result<(), Refused> {
+        self.accept(topic, payload, qos, retain, token, None)
+    }
+
+    /// The same, under a packet id that is chosen now and stays the message's until it is done; the id. A message of
+    /// QoS 0 has none, but takes one's turn.
+    pub fn publish_with_id(
+        &mut self,
+        topic: &str,
+        payload: &[u8],
+        qos: Qos,
+        retain: bool,
+        token: Token,
+    ) -> Result<PacketId, Refused> {
+        let id = self.next_id().filter(|_| self.ids.len() < MAX_NAMED).ok_or(Refused::QueueFull)?;
+        self.accept(topic, payload, qos, retain, token, Some(id)).map(|()| id)
+    }
+
+    /// The packet id whose turn it is: not in use, and not taken by this call. The next call gives the next one. None
+    /// while all are in use.
+    pub fn next_id(&mut self) -> Option<PacketId> {
+        self.ids.take_turn()
+    }
+
+    #[inline]
+    fn accept(
+        &mut self,
+        topic: &str,
+        payload: &[u8],
+        qos: Qos,
+        retain: bool,
+        token: Token,
+        id: Option<PacketId>,
+    ) -> Result<(), Refused> {
         let connected = self.state == State::Connected;
+        let qos = qos.min(self.config.limits.max_qos);
         if !connected && (!self.offline_queue || qos == Qos::AtMostOnce || self.state == State::Disconnecting)
         {
             return Err(Refused::NotConnected);
@@ -192,6 +242,9 @@ impl Session {
         if queued > 0 && queued + cost > self.config.limits.max_queue {
             self.refused = true;
             return Err(Refused::QueueFull);
+        }
+        if !connected && let Some(max) = self.config.limits.max_waiting {
+            self.make_room(max)?;
         }
         self.stats.messages_out[qos as usize] += 1;
         if qos == Qos::AtMostOnce {
@@ -206,7 +259,12 @@ impl Session {
                 _ => Delivery::AtLeastOnce(PacketId::MIN),
             };
             let publish = Publish { dup: false, delivery, retain, topic, payload };
-            self.outbox.push(qos, token, |out| v4::publish(out, &publish));
+            let index = self.outbox.push(qos, token, payload.len(), |out| v4::publish(out, &publish));
+            if let Some(id) = id {
+                self.ids.occupy(id, index);
+                let entry = self.outbox.entry_mut(index).expect("just put in");
+                (entry.id, entry.named) = (Some(id), true);
+            }
             if connected {
                 self.send_queued();
             }
@@ -217,8 +275,13 @@ impl Session {
     /// Sends one SUBSCRIBE for all `filters`, at least one and checked by the caller.
     pub fn subscribe(&mut self, filters: &[(&str, Qos)], token: Token) -> Result<(), Refused> {
         debug_assert!(!filters.is_empty(), "[MQTT-3.8.3-3]");
+        if self.state != State::Connected && self.subscriptions.always() {
+            self.subscriptions.want(filters, None);
+            resume::push_dropped(&mut self.events, token);
+            return Ok(());
+        }
         let id = self.request()?;
-        self.send(Kind::Control, |out| v4::subscribe(out, id, filters.iter().copied()));
+        self.send_subscribe(id, filters);
         self.subscriptions.subscribed(id, token, filters);
         Ok(())
     }
@@ -226,8 +289,13 @@ impl Session {
     /// Sends one UNSUBSCRIBE for all `filters`, at least one and checked by the caller.
     pub fn unsubscribe(&mut self, filters: &[&str], token: Token) -> Result<(), Refused> {
         debug_assert!(!filters.is_empty(), "[MQTT-3.10.3-2]");
+        if self.state != State::Connected && self.subscriptions.always() {
+            self.subscriptions.unwant(filters);
+            resume::push_dropped(&mut self.events, token);
+            return Ok(());
+        }
         let id = self.request()?;
-        self.send(Kind::Control, |out| v4::unsubscribe(out, id, filters.iter().copied()));
+        self.send_unsubscribe(id, filters);
         self.subscriptions.unsubscribed(id, token, filters);
         Ok(())
     }
@@ -255,7 +323,26 @@ impl Session {
 
     /// Whether QoS 1 and 2 messages are accepted while there is no connection.
     pub fn set_offline_queue(&mut self, accept: bool) {
-        self.offline_queue = accept;
+        self.offline_queue = accept || self.config.keep_messages;
+    }
+
+    /// Other bounds, for messages from now on and those that were never sent; [`Limits::max_packet`] from the next
+    /// connection on.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.config.limits = limits;
+    }
+
+    /// The bounds in force.
+    pub fn limits(&self) -> Limits {
+        self.config.limits
+    }
+
+    /// How often [`Event::Tick`] is said while connected.
+    pub fn set_tick(&mut self, now: Instant, every: Option<Duration>) {
+        self.tick = every;
+        if self.state == State::Connected {
+            self.start_tick(now);
+        }
     }
 
     // What the world did.
@@ -266,8 +353,7 @@ impl Session {
         if input.is_empty() || matches!(self.state, State::Disconnected | State::Disconnecting) {
             return Ok(());
         }
-        self.awaiting_ping = false;
-        self.timers.clear(Timer::PingResponse);
+        self.handle_arrival(input[0])?;
         // Taken out, because a frame borrows from it while the rest of the session changes.
         let mut deframer = std::mem::take(&mut self.deframer);
         let outcome = loop {
@@ -332,6 +418,12 @@ impl Session {
             match timer {
                 Timer::Connack | Timer::PingResponse => return Err(Error::TimedOut(timer)),
                 Timer::KeepAlive => self.keep_alive(now),
+                Timer::Tick => {
+                    if self.events.is_empty() {
+                        self.events.push(Event::Tick);
+                    }
+                    self.start_tick(now);
+                }
             }
         }
         Ok(())
@@ -401,6 +493,12 @@ impl Session {
         ((self.outbox.len() + self.messages) as u64, (self.outbox.bytes() + self.message_bytes) as u64)
     }
 
+    /// Bytes of payload in QoS 1 and 2 messages without their acknowledgement, and of everything else that the system has
+    /// not taken yet.
+    pub fn unsent_bytes(&self) -> usize {
+        self.outbox.payload_bytes() + self.tx.len().saturating_sub(self.copies)
+    }
+
     /// Counters.
     pub fn stats(&self) -> Stats {
         self.stats
@@ -411,86 +509,20 @@ impl Session {
         self.ids.len()
     }
 
-    // Sending.
+    // Bounds.
 
-    /// Sends what waits, while the window and the memory for copies allow.
-    #[inline]
-    fn send_queued(&mut self) {
-        while self.outbox.in_flight() < usize::from(self.config.limits.inflight.max(1))
-            && self.copies < MAX_UNSENT_COPIES
-            && let Some(index) = self.outbox.next_queued()
-        {
-            let Some(id) = self.outbox.entry(index).id.or_else(|| self.ids.allocate(index)) else {
-                return; // every id is in use
-            };
-            self.outbox.set_sent(index, id);
-            let entry = self.outbox.entry_mut(index).expect("just sent");
-            v4::replace_id(&mut entry.packet, id);
-            entry.resent = entry.dup;
-            let out = self.tx.buffer();
-            let start = out.len();
-            out.extend_from_slice(&entry.packet);
-            if entry.dup {
-                v4::set_dup(&mut out[start..]);
-            }
-            trace::sent(&out[start..]);
-            self.copies += entry.packet.len();
-            self.tx.mark(start, Kind::Stored { entry: index, id });
-            self.stats.packets_out += 1;
-        }
-    }
-
-    /// Encodes one packet; its size.
-    #[inline]
-    fn send(&mut self, kind: Kind, encode: impl FnOnce(&mut Vec<u8>)) -> usize {
-        debug_assert!(
-            !matches!(self.state, State::Disconnected | State::Disconnecting),
-            "nothing is encoded without a connection or after DISCONNECT"
-        );
-        let out = self.tx.buffer();
-        let start = out.len();
-        encode(out);
-        let size = out.len() - start;
-        trace::sent(&out[start..]);
-        self.tx.mark(start, kind);
-        self.stats.packets_out += 1;
-        size
-    }
-
-    /// An id for a SUBSCRIBE or UNSUBSCRIBE.
-    fn request(&mut self) -> Result<PacketId, Refused> {
-        if self.state != State::Connected {
+    /// A message comes to the at most `max` ones that wait for a connection.
+    fn make_room(&mut self, max: usize) -> Result<(), Refused> {
+        if max == 0 {
             return Err(Refused::NotConnected);
         }
-        self.ids.allocate(REQUEST).ok_or(Refused::QueueFull)
-    }
-
-    /// Nothing was sent for the keep-alive interval \[MQTT-3.1.2-23\]. PINGREQ may go out before CONNACK has come
-    /// (MQTT 3.1.1, 3.1.4); the wait for CONNACK then serves for both.
-    fn keep_alive(&mut self, now: Instant) {
-        self.timers.set(Timer::KeepAlive, now + self.keep_alive);
-        self.shrink();
-        let stuck = self.ping_unsent > 0;
-        if !stuck {
-            self.send(Kind::Control, v4::pingreq);
+        if self.outbox.waiting() >= max
+            && let Some(oldest) = self.outbox.first_waiting()
+        {
+            tracing::warn!(target: "mqtt", "{max} messages wait for a connection: the oldest is dropped for a new one");
+            self.give_up(oldest);
         }
-        if self.state == State::Connected && !self.awaiting_ping {
-            self.awaiting_ping = true;
-            if !stuck {
-                self.ping_unsent = self.tx.len();
-            }
-            self.await_ping_response(now);
-        }
-    }
-
-    /// Starts the wait for something to arrive anew, if there is one.
-    fn await_ping_response(&mut self, now: Instant) {
-        if self.awaiting_ping && self.reading {
-            let wait = (self.keep_alive / 2).max(Duration::from_secs(1));
-            self.timers.set(Timer::PingResponse, now + wait);
-        } else {
-            self.timers.clear(Timer::PingResponse);
-        }
+        Ok(())
     }
 
     /// What counts against `max_queue`.

@@ -7,7 +7,8 @@
 //! ```
 //! Sending moves the border between sent and queued to the right; a PUBREC moves an entry behind the last released one, so
 //! that PUBRELs are repeated in the order of the PUBRECs \[MQTT-4.6.0-4\]; a lost connection makes what was sent
-//! queued again, in place, with its id \[MQTT-4.4.0-1\], \[MQTT-4.6.0-1\].
+//! queued again, in place, with its id \[MQTT-4.4.0-1\], \[MQTT-4.6.0-1\]. As sending keeps the order, entries that no
+//! connection has ever sent stand together at the tail.
 //!
 //! Entries live in a slab and are linked by index: every step is O(1) wherever the entry stands. A freed entry keeps its
 //! packet's memory for the next one, so a steady stream allocates nothing.
@@ -48,6 +49,12 @@ pub(super) struct Entry {
     pub(super) dup: bool,
     /// The PUBLISH under way is a repetition itself.
     pub(super) resent: bool,
+    /// The id was chosen when the message was accepted, and stays.
+    pub(super) named: bool,
+    /// It was never sent, on any connection.
+    fresh: bool,
+    /// Bytes of the payload.
+    payload: usize,
     state: State,
     prev: u32,
     next: u32,
@@ -68,11 +75,17 @@ pub(super) struct Outbox {
     sent: u32,
     /// The first queued entry; NIL if there is none.
     queued: u32,
+    /// The first entry that was never sent; NIL if there is none. So is every entry behind it.
+    fresh: u32,
     len: usize,
+    /// Entries that were never sent.
+    waiting: usize,
     /// Sent and released entries.
     in_flight: usize,
     /// Bytes of packets.
     bytes: usize,
+    /// Bytes of their payloads.
+    payload_bytes: usize,
 }
 
 impl Outbox {
@@ -84,9 +97,12 @@ impl Outbox {
             tail: NIL,
             sent: NIL,
             queued: NIL,
+            fresh: NIL,
             len: 0,
+            waiting: 0,
             in_flight: 0,
             bytes: 0,
+            payload_bytes: 0,
         }
     }
 
@@ -103,6 +119,21 @@ impl Outbox {
         self.bytes
     }
 
+    /// Bytes of the payloads in them.
+    pub(super) fn payload_bytes(&self) -> usize {
+        self.payload_bytes
+    }
+
+    /// How many entries were never sent.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// The oldest entry that was never sent.
+    pub(super) fn first_waiting(&self) -> Option<u32> {
+        (self.fresh != NIL).then_some(self.fresh)
+    }
+
     #[inline]
     pub(super) fn entry(&self, index: u32) -> &Entry {
         &self.entries[index as usize]
@@ -113,25 +144,40 @@ impl Outbox {
         self.entries.get_mut(index as usize).filter(|entry| entry.state != State::Free)
     }
 
-    /// Appends a message; `encode` writes its packet.
+    /// Appends a message with `payload` bytes of payload; `encode` writes its packet. Its index.
     #[inline]
-    pub(super) fn push(&mut self, qos: Qos, token: Token, encode: impl FnOnce(&mut Vec<u8>)) {
+    pub(super) fn push(
+        &mut self,
+        qos: Qos,
+        token: Token,
+        payload: usize,
+        encode: impl FnOnce(&mut Vec<u8>),
+    ) -> u32 {
         let index = self.take_free();
         let tail = self.tail;
         let entry = &mut self.entries[index as usize];
         encode(&mut entry.packet);
         self.bytes += entry.packet.len();
+        self.payload_bytes += payload;
+        entry.payload = payload;
         entry.token = token;
         entry.qos = qos;
         entry.id = None;
         entry.dup = false;
         entry.resent = false;
+        entry.named = false;
+        entry.fresh = true;
         entry.state = State::Queued;
         self.link(index, tail, NIL);
         if self.queued == NIL {
             self.queued = index;
         }
+        if self.fresh == NIL {
+            self.fresh = index;
+        }
+        self.waiting += 1;
         self.len += 1;
+        index
     }
 
     /// The next entry to send.
@@ -148,6 +194,11 @@ impl Outbox {
         entry.id = Some(id);
         entry.state = State::Sent;
         self.queued = entry.next;
+        if std::mem::take(&mut entry.fresh) {
+            debug_assert_eq!(index, self.fresh, "sent in order");
+            self.fresh = entry.next;
+            self.waiting -= 1;
+        }
         if self.sent == NIL {
             self.sent = index;
         }
@@ -166,6 +217,7 @@ impl Outbox {
         let entry = &mut self.entries[index as usize];
         entry.state = State::Released;
         self.bytes -= entry.packet.len();
+        self.payload_bytes -= std::mem::take(&mut entry.payload);
         free_packet(&mut entry.packet);
     }
 
@@ -179,6 +231,8 @@ impl Outbox {
         let free = self.free;
         let entry = &mut self.entries[index as usize];
         self.bytes -= entry.packet.len();
+        self.payload_bytes -= std::mem::take(&mut entry.payload);
+        self.waiting -= usize::from(std::mem::take(&mut entry.fresh));
         free_packet(&mut entry.packet);
         entry.state = State::Free;
         entry.next = free;
@@ -211,6 +265,16 @@ impl Outbox {
     pub(super) fn next_released(&self, after: Option<u32>) -> Option<u32> {
         let index = after.map_or(self.head, |index| self.entries[index as usize].next);
         (index != NIL && self.entries[index as usize].state == State::Released).then_some(index)
+    }
+
+    /// Every entry, in order.
+    pub(super) fn for_each(&self, mut f: impl FnMut(&Entry)) {
+        let mut index = self.head;
+        while index != NIL {
+            let entry = &self.entries[index as usize];
+            f(entry);
+            index = entry.next;
+        }
     }
 
     /// Every queued entry, in order.
@@ -249,6 +313,9 @@ impl Outbox {
             qos: Qos::AtLeastOnce,
             dup: false,
             resent: false,
+            named: false,
+            fresh: false,
+            payload: 0,
             state: State::Free,
             prev: NIL,
             next: NIL,
@@ -282,6 +349,9 @@ impl Outbox {
         if self.queued == index {
             self.queued = next;
         }
+        if self.fresh == index {
+            self.fresh = next;
+        }
         match prev {
             NIL => self.head = next,
             _ => self.entries[prev as usize].next = next,
@@ -313,7 +383,7 @@ mod tests {
     fn with(n: u16) -> Outbox {
         let mut outbox = Outbox::new();
         for k in 1..=n {
-            outbox.push(Qos::ExactlyOnce, Token(u32::from(k)), |packet| packet.push(k as u8));
+            outbox.push(Qos::ExactlyOnce, Token(u32::from(k)), 1, |packet| packet.push(k as u8));
         }
         outbox
     }
@@ -368,7 +438,7 @@ mod tests {
         send_all(&mut outbox);
         assert_eq!(outbox.remove(1), Token(2));
         assert_eq!(order(&outbox), [(1, State::Sent), (3, State::Sent)]);
-        outbox.push(Qos::AtLeastOnce, Token(4), |packet| packet.push(4));
+        outbox.push(Qos::AtLeastOnce, Token(4), 1, |packet| packet.push(4));
         assert_eq!(order(&outbox), [(1, State::Sent), (3, State::Sent), (4, State::Queued)]);
         assert_eq!(outbox.next_queued(), Some(1));
         for index in [0, 2, 1] {
@@ -376,6 +446,24 @@ mod tests {
         }
         assert_eq!((outbox.len(), outbox.bytes(), outbox.in_flight(), outbox.first()), (0, 0, 0, None));
         assert_eq!((outbox.next_queued(), outbox.tail), (None, NIL));
+        assert_eq!((outbox.first_waiting(), outbox.waiting(), outbox.payload_bytes()), (None, 0, 0));
+    }
+
+    #[test]
+    fn what_was_never_sent_stands_at_the_end() {
+        let mut outbox = with(3);
+        assert_eq!((outbox.first_waiting(), outbox.waiting()), (Some(0), 3));
+        let first = outbox.next_queued().expect("three wait");
+        outbox.set_sent(first, id(1));
+        outbox.requeue();
+        assert_eq!((outbox.first_waiting(), outbox.waiting()), (Some(1), 2), "sent once is not waiting");
+        outbox.remove(1);
+        assert_eq!((outbox.first_waiting(), outbox.waiting()), (Some(2), 1));
+        outbox.remove(2);
+        assert_eq!((outbox.first_waiting(), outbox.waiting()), (None, 0));
+        outbox.push(Qos::AtLeastOnce, Token(4), 1, |packet| packet.push(4));
+        assert_eq!((outbox.first_waiting(), outbox.waiting()), (Some(2), 1));
+        assert_eq!(order(&outbox), [(1, State::Queued), (4, State::Queued)]);
     }
 
     #[test]

@@ -3,12 +3,26 @@
 use std::time::Instant;
 
 use super::outbox::State as EntryState;
+use super::timer::Timer;
 use super::transmit::Kind;
 use super::{Error, Event, REQUEST, Session, State, trace};
+use crate::codec::Kind as PacketKind;
 use crate::codec::v4::{self, SubackCodes};
 use crate::codec::{Connack, ConnectCode, Delivery, Frame, Packet, PacketId, Publish, Qos, Version};
 
 impl Session {
+    /// Bytes came, the first of them this one: the broker lives. Before CONNACK it may be no broker, and shall not make us
+    /// gather a packet that we will not want.
+    pub(super) fn handle_arrival(&mut self, first: u8) -> Result<(), Error> {
+        self.awaiting_ping = false;
+        self.timers.clear(Timer::PingResponse);
+        let connecting = matches!(self.state, State::Connecting { .. }) && !self.deframer.is_partial();
+        if connecting && first >> 4 != PacketKind::Connack as u8 {
+            return Err(Error::NotConnack);
+        }
+        Ok(())
+    }
+
     #[inline]
     pub(super) fn handle_frame(&mut self, now: Instant, frame: &Frame<'_>) -> Result<(), Error> {
         let packet = v4::decode(frame)?;
@@ -55,7 +69,8 @@ impl Session {
         self.events.push(Event::Connected { session_present });
         // MQTT 3.1 has no such flag: there the broker kept what we asked it to keep.
         let kept = session_present || !clean_session && version == Version::V31;
-        self.resume(kept, session_present);
+        let left = self.arrive();
+        self.resume(kept, session_present, left);
         Ok(())
     }
 
@@ -80,7 +95,8 @@ impl Session {
         self.events.push(if truncated {
             Event::Overflow { topic, payload }
         } else {
-            Event::Message { topic, payload, qos, retain: publish.retain, dup: publish.dup }
+            let id = publish.delivery.id();
+            Event::Message { topic, payload, qos, retain: publish.retain, dup: publish.dup, id }
         });
     }
 
@@ -140,7 +156,7 @@ impl Session {
         self.progress = true;
         self.ids.release(id);
         let (token, filters) = self.subscriptions.granted(id, codes);
-        self.events.push_subscribed(token, filters.iter().map(|filter| &**filter).zip(codes));
+        self.events.push_subscribed(id, token, filters.iter().map(|filter| &**filter).zip(codes));
         Ok(())
     }
 
@@ -151,13 +167,16 @@ impl Session {
         };
         self.progress = true;
         self.ids.release(id);
-        self.events.push(Event::Unsubscribed { token });
+        self.events.push(Event::Unsubscribed { id, token });
     }
 
     /// The outbox entry that was sent under this id.
     #[inline]
     fn in_flight(&self, id: PacketId) -> Option<u32> {
-        self.ids.get(id).filter(|value| *value != REQUEST)
+        let index = self.ids.get(id).filter(|value| *value != REQUEST)?;
+        let entry = self.outbox.entry(index);
+        // one that waits may have its id already
+        (entry.state() != EntryState::Queued || entry.dup).then_some(index)
     }
 
     /// Answers a packet.

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::elsewhere::Left;
 use super::timer::{Timer, Timers};
 use super::transmit::Kind;
 use super::{Event, Events, Keep, REQUEST, Session, State, Stats, Token};
@@ -41,7 +42,7 @@ impl Session {
                 }
             }
         });
-        if keep == Keep::Nothing {
+        if keep == Keep::Nothing && !self.config.keep_messages {
             self.forget();
         }
         self.check_drained();
@@ -50,15 +51,20 @@ impl Session {
     /// Gives up every message that is not done, and what is known of the broker's.
     pub fn forget(&mut self) {
         while let Some(index) = self.outbox.first() {
-            let id = self.outbox.entry(index).id;
-            let token = self.outbox.remove(index);
-            if let Some(id) = id {
-                self.ids.release(id);
-            }
-            drop_message(&mut self.events, &mut self.stats, token);
+            self.give_up(index);
         }
         self.received.clear();
         self.check_drained();
+    }
+
+    /// Gives up a message that is not under way.
+    pub(super) fn give_up(&mut self, index: u32) {
+        let id = self.outbox.entry(index).id;
+        let token = self.outbox.remove(index);
+        if let Some(id) = id {
+            self.ids.release(id);
+        }
+        drop_message(&mut self.events, &mut self.stats, token);
     }
 
     /// The broker accepted the connection.
@@ -66,17 +72,22 @@ impl Session {
         self.state = State::Connected;
         self.timers.clear(Timer::Connack);
         self.connected_at = Some(now);
+        self.start_tick(now);
     }
 
-    /// Goes on with the session that the broker kept, or with a new one. `subscribed`: the broker has the subscriptions
-    /// that it had confirmed.
-    pub(super) fn resume(&mut self, kept: bool, subscribed: bool) {
-        if kept {
+    /// Goes on with the session that the broker `kept`, or with a new one. `present`: it said so, and has the subscriptions
+    /// that it had confirmed. `left` is what was left at this broker, if it is another one than the last.
+    pub(super) fn resume(&mut self, kept: bool, present: bool, left: Option<Left>) {
+        let moved = left.is_some();
+        if kept && !moved {
             self.repeat_pubrels();
         } else {
             self.publish_afresh();
         }
-        self.renew_subscriptions(subscribed);
+        if let Some(left) = left.filter(|_| kept) {
+            self.return_to(left);
+        }
+        self.renew_subscriptions(present, moved);
         self.send_queued();
     }
 
@@ -98,19 +109,28 @@ impl Session {
         }
         let Session { outbox, ids, .. } = self;
         outbox.for_each_queued(|entry| {
-            if let Some(id) = entry.id.take() {
+            entry.dup = false;
+            if !entry.named
+                && let Some(id) = entry.id.take()
+            {
                 ids.release(id);
             }
-            entry.dup = false;
         });
     }
 
-    /// Subscribes to what is wanted and the broker does not have, where that is the session's task.
-    fn renew_subscriptions(&mut self, subscribed: bool) {
-        for filters in self.subscriptions.to_renew(subscribed).chunks(RENEW_AT_ONCE) {
+    /// Subscribes to what is wanted and the broker does not have, where that is the session's task; ends what it has and
+    /// is not wanted.
+    fn renew_subscriptions(&mut self, present: bool, moved: bool) {
+        for filters in self.subscriptions.unwanted(present).chunks(RENEW_AT_ONCE) {
+            let Some(id) = self.ids.allocate(REQUEST) else { return };
+            let filters: Vec<&str> = filters.iter().map(|filter| &**filter).collect();
+            self.send_unsubscribe(id, &filters);
+            self.subscriptions.unsubscribed(id, Token::NONE, &filters);
+        }
+        for filters in self.subscriptions.to_renew(present && !moved).chunks(RENEW_AT_ONCE) {
             let Some(id) = self.ids.allocate(REQUEST) else { return };
             let filters: Vec<(&str, Qos)> = filters.iter().map(|(filter, qos)| (&**filter, *qos)).collect();
-            self.send(Kind::Control, |out| v4::subscribe(out, id, filters.iter().copied()));
+            self.send_subscribe(id, &filters);
             self.subscriptions.subscribed(id, Token::NONE, &filters);
         }
     }
@@ -134,7 +154,7 @@ pub(super) fn drop_message(events: &mut Events, stats: &mut Stats, token: Token)
 }
 
 /// Only a caller that waits has to hear that it waits in vain.
-fn push_dropped(events: &mut Events, token: Token) {
+pub(super) fn push_dropped(events: &mut Events, token: Token) {
     if token.is_some() {
         events.push(Event::Dropped { token });
     }

@@ -1,6 +1,10 @@
 //! The deadlines of a session: a table, not tasks. Whoever drives the session sleeps until the earliest.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use super::transmit::Kind;
+use super::{Session, State};
+use crate::codec::v4;
 
 /// What a deadline is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,10 +15,12 @@ pub enum Timer {
     KeepAlive,
     /// Something has to arrive after a PINGREQ.
     PingResponse,
+    /// The application wants to hear that time passes.
+    Tick,
 }
 
 impl Timer {
-    const ALL: [Timer; 3] = [Timer::Connack, Timer::KeepAlive, Timer::PingResponse];
+    const ALL: [Timer; 4] = [Timer::Connack, Timer::KeepAlive, Timer::PingResponse, Timer::Tick];
 }
 
 /// At most one deadline per [`Timer`].
@@ -37,5 +43,43 @@ impl Timers {
     /// Takes one deadline that is due.
     pub(super) fn expire(&mut self, now: Instant) -> Option<Timer> {
         Timer::ALL.into_iter().find(|timer| self.0[*timer as usize].take_if(|at| *at <= now).is_some())
+    }
+}
+
+/// The session's own use of them.
+impl Session {
+    /// Nothing was sent for the keep-alive interval \[MQTT-3.1.2-23\]. PINGREQ may go out before CONNACK has come
+    /// (MQTT 3.1.1, 3.1.4); the wait for CONNACK then serves for both.
+    pub(super) fn keep_alive(&mut self, now: Instant) {
+        self.timers.set(Timer::KeepAlive, now + self.keep_alive);
+        self.shrink();
+        let stuck = self.ping_unsent > 0;
+        if !stuck {
+            self.send(Kind::Control, v4::pingreq);
+        }
+        if self.state == State::Connected && !self.awaiting_ping {
+            self.awaiting_ping = true;
+            if !stuck {
+                self.ping_unsent = self.tx.len();
+            }
+            self.await_ping_response(now);
+        }
+    }
+
+    /// Starts the wait for something to arrive anew, if there is one.
+    pub(super) fn await_ping_response(&mut self, now: Instant) {
+        if self.awaiting_ping && self.reading {
+            let wait = (self.keep_alive / 2).max(Duration::from_secs(1));
+            self.timers.set(Timer::PingResponse, now + wait);
+        } else {
+            self.timers.clear(Timer::PingResponse);
+        }
+    }
+
+    pub(super) fn start_tick(&mut self, now: Instant) {
+        match self.tick {
+            Some(every) => self.timers.set(Timer::Tick, now + every),
+            None => self.timers.clear(Timer::Tick),
+        }
     }
 }

@@ -13,6 +13,7 @@ use mqtt::client::{
 use mqtt::codec::Qos;
 use mqtt::session::{Config, Event, Events, Refused, Token};
 use parking_lot::{Condvar, Mutex};
+use rustix::event::{PollFd, PollFlags};
 
 /// Far longer than anything takes: what is missing then does not come.
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
@@ -42,6 +43,10 @@ pub(crate) enum Seen {
     Unsubscribed(Token),
     Dropped(Token),
     Drained,
+    Attempt(u16),
+    AttemptFailed(i8),
+    ConnectWanted(u16),
+    Tick,
 }
 
 pub(crate) const CONNECTED: Seen = Seen::Connected { session_present: false };
@@ -61,9 +66,16 @@ impl Seen {
             }
             Event::Published { token, .. } => Seen::Published(token),
             Event::Subscribed { token, .. } => Seen::Subscribed(token),
-            Event::Unsubscribed { token } => Seen::Unsubscribed(token),
+            Event::Unsubscribed { token, .. } => Seen::Unsubscribed(token),
             Event::Dropped { token } => Seen::Dropped(token),
             Event::Drained => Seen::Drained,
+            Event::Attempt { profile } => Seen::Attempt(profile),
+            Event::AttemptFailed { reason, detail } => {
+                assert!(!detail.is_empty(), "a detail for people");
+                Seen::AttemptFailed(reason)
+            }
+            Event::ConnectWanted { profile } => Seen::ConnectWanted(profile),
+            Event::Tick => Seen::Tick,
         }
     }
 }
@@ -194,7 +206,7 @@ pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
 /// One attempt, as "id", clean session, no keep-alive.
 pub(crate) fn options(port: u16) -> Options {
     let connect = ConnectOptions { client_id: "id".into(), clean_session: true, ..ConnectOptions::default() };
-    Options::new(Profile { server: Server { host: "127.0.0.1".into(), port }, connect })
+    Options::new(Profile::new(Server { host: "127.0.0.1".into(), port }, connect))
 }
 
 /// The same, with reconnects after 1, 2, 4, … 8 s, without jitter.
@@ -235,13 +247,11 @@ impl Listener {
 
     /// The next connection, waited for.
     pub(crate) fn accept(&self) -> Peer {
-        self.listener.set_nonblocking(true).unwrap();
-        let mut accepted = None;
-        wait_until("a connection comes", || {
-            accepted = self.try_accept();
-            accepted.is_some()
-        });
-        accepted.unwrap()
+        let limit = rustix::event::Timespec { tv_sec: LIMIT.as_secs() as i64, tv_nsec: 0 };
+        let mut listener = [PollFd::new(&self.listener, PollFlags::IN)];
+        let ready = rustix::event::poll(&mut listener, Some(&limit)).unwrap();
+        assert!(ready > 0, "no connection came");
+        self.try_accept().expect("it is there")
     }
 
     /// A connection that has come already.
@@ -305,7 +315,7 @@ impl Peer {
     pub(crate) fn expect_eof(&mut self) {
         let mut rest = Vec::new();
         self.stream.read_to_end(&mut rest).expect("no reset");
-        assert_eq!(rest, [], "nothing more");
+        assert_eq!(rest, b"", "nothing more");
     }
 
     /// The connection is gone, in whatever way.

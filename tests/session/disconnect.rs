@@ -82,14 +82,14 @@ fn or_dropped_with_a_clean_session() {
     driver.session.handle_closed(Keep::Nothing);
     assert_eq!(driver.happened(), [dropped(1)]);
     driver.connect(&connect(true), &ACCEPTED);
-    assert_eq!(driver.sent(), []);
+    assert_eq!(driver.sent(), b"");
 }
 
 #[test]
 fn without_a_connection_there_is_nothing_to_say() {
     let mut driver = Driver::new(Config::default());
     driver.session.disconnect();
-    assert_eq!(driver.sent(), []);
+    assert_eq!(driver.sent(), b"");
     driver.session.connect(&connect(true), None);
     let connect = driver.sent();
     driver.session.disconnect();

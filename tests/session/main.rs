@@ -6,11 +6,14 @@
 // A test exports nothing: here `pub` only means for the other modules.
 #![allow(unreachable_pub)]
 
+mod always;
 mod connect;
 mod cut;
 mod disconnect;
 mod ids;
 mod keep_alive;
+mod lower;
+mod moves;
 mod outgoing;
 mod queue;
 mod random;
@@ -20,3 +23,4 @@ mod subscribe;
 mod support;
 mod transmit;
 mod violations;
+mod waiting;

@@ -164,7 +164,7 @@ fn forgetting_drops_what_waits_and_frees_the_ids() {
     assert_eq!(driver.happened(), [dropped(1), dropped(2), dropped(3)]);
     assert_eq!((driver.session.pending(), driver.session.ids_in_use()), ((0, 0), 0));
     driver.connect(&connect(false), &RESUMED);
-    assert_eq!(driver.sent(), []);
+    assert_eq!(driver.sent(), b"");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use mqtt::session::{Config, Limits, Refused, Token};
+use mqtt::session::{Config, Limits, Refused, Resubscribe, Token};
 
 use crate::support::random::Random;
 use crate::support::world::World;
@@ -43,10 +43,12 @@ impl Run {
         let limits = Limits {
             max_queue: [2_000, 20_000, 1 << 20][random.below(3)],
             inflight: 1 + random.below(6) as u16,
-            max_packet: None,
+            ..Limits::default()
         };
-        let config = Config { limits, resubscribe: random.one_in(2) };
+        let resubscribe = [Resubscribe::Never, Resubscribe::NewSession, Resubscribe::Always][random.below(3)];
+        let config = Config { limits, resubscribe, keep_messages: random.one_in(2) };
         let mut world = World::new(config, mode == Mode::Clean);
+        world.named = random.one_in(2);
         world.connect.keep_alive = [0, 5][random.below(2)];
         if mode == Mode::Kept {
             // So that the broker has a session from the start.

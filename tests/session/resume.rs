@@ -350,7 +350,7 @@ fn qos_0_is_never_sent_again() {
     driver.publish("waits", 0, 3);
     driver.publish("nobody asks", 0, 0);
     driver.take(7 + 3);
-    assert_eq!(driver.reconnect(false, &RESUMED), []);
+    assert_eq!(driver.reconnect(false, &RESUMED), b"");
     assert_eq!(driver.happened(), [written(1), dropped(2), dropped(3), KEPT]);
     assert_eq!((driver.session.stats().dropped, driver.session.pending()), (3, (0, 0)));
 }

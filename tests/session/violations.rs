@@ -194,3 +194,12 @@ fn random_packets_of_a_broker_never_panic() {
         assert_eq!(driver.session.ids_in_use(), 0);
     }
 }
+
+#[test]
+fn mqtt_3_2_0_1_a_first_packet_that_is_no_connack_is_refused_at_its_first_byte() {
+    for first in (0..=255).filter(|first| first >> 4 != 2) {
+        let mut driver = Driver::new(Config::default());
+        driver.session.connect(&connect(true), None);
+        assert_eq!(driver.feed_wrong(&[first]), Error::NotConnack, "{first:02x}");
+    }
+}

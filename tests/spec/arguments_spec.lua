@@ -4,6 +4,11 @@ local support = require("tests.spec.support")
 
 local function nop() end
 
+-- What no message may show.
+local SECRET = "hunter2"
+local BAD_PEM = "-----BEGIN CERTIFICATE-----\n" .. SECRET .. "\n"
+local EMPTY_PEM = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"
+
 -- Rows of { arguments, number of the bad one, what the message says of it }.
 local WRONG = {
   Client = {
@@ -93,7 +98,47 @@ local WRONG_METHOD = {
     { { "host", {} }, 2, "number" },
     { { "host", 1883, "maybe" }, 3, "" },
     { { "host", 1883, 2 }, 3, "" },
-    { { "host", 1883, { ca = "x" } }, 3, "ca" },
+    { { "host", 8883, { ca = "x" } }, 3, "ca" },
+    { { "host", 8883, { "ca.pem" } }, 3, "1" },
+    { { "host", 8883, { ca_cert = {} } }, 3, "'ca_cert': string" },
+    { { "host", 8883, { ca_cert = "" } }, 3, "'ca_cert': cannot read" },
+    { { "host", 8883, { ca_cert = "/no/such/file" } }, 3, "'ca_cert': cannot read the file.*/no/such/file" },
+    { { "host", 8883, { ca_cert = BAD_PEM } }, 3, "'ca_cert': the PEM data is damaged" },
+    { { "host", 8883, { ca_cert = EMPTY_PEM } }, 3, "'ca_cert': there is no certificate" },
+    { { "host", 8883, { client_cert = BAD_PEM } }, 3, "'client_key' expected beside 'client_cert'" },
+    { { "host", 8883, { client_key = BAD_PEM } }, 3, "'client_cert' expected beside 'client_key'" },
+    { { "host", 8883, { client_cert = BAD_PEM, client_key = BAD_PEM } }, 3, "'client_cert': the PEM data is damaged" },
+    { { "host", 8883, { client_cert = true, client_key = BAD_PEM } }, 3, "'client_cert': string" },
+    { { "host", 8883, { server_name = "a b" } }, 3, "'server_name': \"a b\"" },
+    { { "host", 8883, { server_name = {} } }, 3, "'server_name': string" },
+    { { "host", 8883, { alpn = "mqtt" } }, 3, "'alpn': list" },
+    { { "host", 8883, { alpn = { mqtt = true } } }, 3, "'alpn': list" },
+    { { "host", 8883, { alpn = { {} } } }, 3, "'alpn': string" },
+    { { "host", 8883, { alpn = { "" } } }, 3, "'alpn': .*1 to 255" },
+    { { "host", 8883, { cipher_suites = 5 } }, 3, "'cipher_suites': list" },
+    { { "host", 8883, { cipher_suites = {} } }, 3, "'cipher_suites': at least one" },
+    { { "host", 8883, { cipher_suites = { "NULL" } } }, 3, "'cipher_suites': \"NULL\"" },
+    { { "host", 8883, { cipher_suites = "TLS_AES_128_GCM_SHA256:NULL" } }, 3, "'cipher_suites': \"NULL\"" },
+    { { "host", 8883, { psk_identity = "a" } }, 3, "'psk_key' expected beside 'psk_identity'" },
+    { { "host", 8883, { psk_key = "00" } }, 3, "'psk_identity' expected beside 'psk_key'" },
+    { { "host", 8883, { psk_identity = "a", psk_key = {} } }, 3, "'psk_key': string" },
+    -- Without the feature psk that is what is wrong.
+    { { "host", 8883, { psk_identity = "a", psk_key = SECRET } }, 3, "'psk_%w+': " },
+    { { "host", 8883, { psk_identity = "", psk_key = "00" } }, 3, "'psk_identity': " },
+    { { "host", 8883, { psk_identity = "a", psk_key = "00", ca_cert = BAD_PEM } }, 3, "'ca_cert': nothing beside psk" },
+    { { "host", 8883, { psk_identity = "a", psk_key = "00", verify = false } }, 3, "'verify': nothing beside psk" },
+    { { "host", 8883, { headers = "x" } }, 3, "'headers': table" },
+    { { "host", 8883, { verify = "maybe" } }, 3, "'verify': 0, 1 or a boolean" },
+    { { "wss://host", nil, { headers = { ["a b"] = "x" } } }, 3, "'headers': " },
+    { { "wss://host", nil, { headers = { Host = "x" } } }, 3, "'headers': .*belongs to the handshake" },
+    { { "ws://host", nil, { headers = { a = {} } } }, 3, "'headers': string" },
+    { { "ws://host", nil, { headers = { a = SECRET .. "\r\nb: c" } } }, 3, "'headers': " },
+    { { "ws://host", nil, { ca_cert = "ca.pem" } }, 3, "headers expected, got 'ca_cert'" },
+    { { "mqtt://host", nil, { verify = false } }, 3, "headers expected, got 'verify'" },
+    { { "wss://host", nil, 1 }, 3, "nothing or a table beside a URI" },
+    { { "wss://host", 443 }, 2, "nothing beside a URI" },
+    { { "ws://host/#x" }, 1, "path" },
+    { { "ws://host/a b" }, 1, "path" },
     { { "host", 1883, 0, "maybe" }, 4, "" },
     { { "host", 1883, 0, 2 }, 4, "" },
     { { "host", 1883, 0, { min = 0.1 } }, 4, "min" },
@@ -211,6 +256,7 @@ local function check(name, row, f, self)
   local ok, message = pcall(wrong)
   assert.is_false(ok, "no error")
   assert.are.equal("string", type(message))
+  assert.is_nil(message:find(SECRET, 1, true), "a secret is shown")
   local place, number, who, what = message:match("^(%S+:%d+): bad argument #(%d+) to '([^']*)' %((.+)%)$")
   assert(place, message)
   assert(place:find("arguments_spec.lua", 1, true), message)

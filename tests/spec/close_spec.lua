@@ -1,5 +1,6 @@
 local mqtt = require("mqtt")
 local kit = require("mqtt.test")
+local socket = require("socket")
 local support = require("tests.spec.support")
 
 local text, packet, hex = support.text, support.packet, support.hex
@@ -106,6 +107,21 @@ describe("client:close", function()
     support.entries(log, 1)
     mqtt.poll(0.02)
     assert.are.same({ { "offline" } }, log)
+  end)
+
+  it("ends the loop at once when the script had not heard of the connection yet", function()
+    local broker = support.broker()
+    for _ = 1, 3 do
+      local client = support.client()
+      local log = support.record(client)
+      client:connect("127.0.0.1", broker.port)
+      while client:state() ~= "connected" do end -- luacheck: ignore 542
+      local began = socket.gettime()
+      client:close()
+      assert.is_true(mqtt.run(5))
+      assert.is_true(socket.gettime() - began < 0.5)
+      assert.are.same({}, log)
+    end
   end)
 
   it("gives up after a second when the broker does not read", function()

@@ -279,25 +279,24 @@ describe("the reason of a failed connect", function()
   end)
 
   it("never connects in clear what asks for security", function()
+    local hello = "^\22\3" -- a TLS record with a handshake
     for _, arguments in ipairs {
-      { "127.0.0.1", "port", 1 }, { "127.0.0.1", "port", true }, { "127.0.0.1", "port", {} },
-      { "mqtts://127.0.0.1:" }, { "ws://127.0.0.1:" }, { "wss://127.0.0.1:" },
+      { "127.0.0.1", "port", 1, hello }, { "127.0.0.1", "port", true, hello }, { "127.0.0.1", "port", {}, hello },
+      { "mqtts://127.0.0.1:", nil, nil, hello }, { "ws://127.0.0.1:", nil, nil, "^GE" },
+      { "wss://127.0.0.1:", nil, nil, hello },
     } do
       local peer = support.peer()
       local client = support.client("id")
       local host, port = arguments[1], peer.port
       if not arguments[2] then host, port = host .. port, nil end
-      local up, failed = false, false
-      local ok, err = pcall(client.connect, client, host, port, arguments[3], 0,
-        function() up = true end, function() failed = true end)
-      if ok then
-        kit.eventually(function() return failed end)
-      else
-        assert.are.equal("string", type(err))
-      end
+      local up, reason = false, nil
+      client:connect(host, port, arguments[3], 0, function() up = true end, function(_, r) reason = r end)
+      peer:accept()
+      assert.matches(arguments[4], (assert(peer.link:receive(2))))
+      peer:send(support.CONNACK):drop()
+      kit.eventually(function() return reason end)
+      assert.are.equal(mqtt.CONN_FAIL_TLS, reason)
       assert.is_false(up)
-      peer.server:settimeout(0)
-      assert.is_nil((peer.server:accept()))
     end
   end)
 end)

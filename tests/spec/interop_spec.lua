@@ -1,15 +1,15 @@
--- What has to work with any broker: with the embedded one, and with the one at MQTT_TEST_BROKER (host:port).
+-- What has to work with any broker over any transport: with the embedded one, and with the one at MQTT_TEST_BROKER.
 
 local mqtt = require("mqtt")
 local kit = require("mqtt.test")
 local support = require("tests.spec.support")
 
 describe("against a broker #interop", function()
-  local host, port
+  local host, port, secure
   local prefix
 
   before_each(function()
-    host, port = support.target()
+    host, port, secure = support.target()
     prefix = support.unique("interop")
   end)
   after_each(support.finish)
@@ -24,7 +24,9 @@ describe("against a broker #interop", function()
     options.clientid = options.clientid or support.unique("interop")
     local client = support.client(options)
     local up, why
-    client:connect(host, port, function() up = true end, function(_, reason, detail) why = reason .. " " .. detail end)
+    client:connect(host, port, secure, nil,
+      function() up = true end,
+      function(_, reason, detail) why = reason .. " " .. detail end)
     kit.eventually(function() return up or why end)
     assert(up, why)
     return client
@@ -131,7 +133,7 @@ describe("against a broker #interop", function()
       local up, lost = false, false
       client:lwt(topic("will"), name, 1)
       client:on("offline", function() lost = true end)
-      client:connect(host, port, function() up = true end)
+      client:connect(host, port, secure, function() up = true end)
       kit.eventually(function() return up end)
       return client, function() return lost end
     end
@@ -157,7 +159,7 @@ describe("against a broker #interop", function()
     for qos = 1, 2 do writer:publish(topic("n"), qos, qos) end
     kit.eventually(function() return writer:pending() == 0 end)
     local messages, present = inbox(client), nil
-    client:connect(host, port, function(_, session_present) present = session_present end)
+    client:connect(host, port, secure, function(_, session_present) present = session_present end)
     support.entries(messages, 2)
     assert.is_true(present)
     assert.are.same({ topic("n"), "1", 1, false }, messages[1])

@@ -21,6 +21,35 @@ describe("kit.eventually", function()
     assert.matches("kit_spec.lua:%d+: ", message)
   end)
 
+  it("holds when nothing is returned and nothing raised, and gives all values back", function()
+    kit.eventually(function() assert.is_true(true) end)
+    assert.are.same({ 1, nil, 3 }, { kit.eventually(function() return 1, nil, 3 end) })
+  end)
+
+  it("takes assertions that fail at first", function()
+    local client, peer = support.pair()
+    local seen = 0
+    client:on("message", function() seen = seen + 1 end)
+    peer:send(support.packet(0x30, support.text("m")))
+    kit.eventually(function() assert.are.equal(1, seen) end)
+  end)
+
+  it("reports the last failure, as text or as the error itself", function()
+    local n = 0
+    local ok, message = pcall(function()
+      kit.eventually(function()
+        n = n + 1
+        error("failure no. " .. n)
+      end, 0.05)
+      return true
+    end)
+    assert.is_false(ok)
+    assert.matches("kit_spec.lua:%d+: within 0.05 s: .*kit_spec.lua:%d+: failure no. " .. n, message)
+    local object = {}
+    local _, err = pcall(kit.eventually, function() error(object) end, 0.02)
+    assert.are.equal(object, err)
+  end)
+
   it("runs callbacks, and lets their errors out", function()
     local client, peer = support.pair()
     local problem = {}
@@ -45,10 +74,115 @@ describe("kit.clock", function()
     local fired = 0
     tmr.create():alarm(3600 * 1000, tmr.ALARM_SINGLE, function() fired = fired + 1 end)
     clock:advance(3600 * 1000 - 1)
-    assert.are.equal(0, mqtt.poll())
+    assert.are.equal(0, fired)
     clock:advance(1)
-    assert.are.equal(1, mqtt.poll())
     assert.are.equal(1, fired)
+  end)
+
+  -- A timer that ends with the test.
+  local function timer()
+    local made = tmr.create()
+    finally(function() made:unregister() end)
+    return made
+  end
+
+  it("runs what is due in its order, each at its time", function()
+    local log = {}
+    local function note(name) log[#log + 1] = name .. " " .. clock:now() end
+    timer():alarm(300, tmr.ALARM_AUTO, function() note("c") end)
+    tmr.create():alarm(200, tmr.ALARM_SINGLE, function()
+      note("b")
+      tmr.create():alarm(50, tmr.ALARM_SINGLE, function() note("d") end)
+    end)
+    tmr.create():alarm(100, tmr.ALARM_SINGLE, function() note("a") end)
+    clock:advance(700)
+    assert.are.same({ "a 100", "b 200", "d 250", "c 300", "c 600" }, log)
+    assert.are.equal(700, clock:now())
+  end)
+
+  it("stands where a callback raised an error, and goes on from there", function()
+    local fired = 0
+    timer():alarm(10, tmr.ALARM_AUTO, function()
+      fired = fired + 1
+      if fired == 2 then error("second") end
+    end)
+    local ok, err = pcall(clock.advance, clock, 100)
+    assert.is_false(ok)
+    assert.matches("second", err)
+    assert.are.equal(20, clock:now())
+    clock:advance(80)
+    assert.are.equal(10, fired)
+  end)
+
+  it("waits for the embedded broker's answers: each comes before time goes on", function()
+    local broker = support.broker()
+    local client = support.connected(broker.port)
+    support.subscribed(client, "echo", 2)
+    local log = {}
+    client:on("message", function(_, _, data) log[#log + 1] = data .. " " .. clock:now() end)
+    local sent = 0
+    timer():alarm(1000, tmr.ALARM_AUTO, function()
+      sent = sent + 1
+      client:publish("echo", sent, 2)
+    end)
+    clock:advance(50 * 1000)
+    local expected = {}
+    for i = 1, 50 do expected[i] = i .. " " .. i * 1000 end
+    assert.are.same(expected, log)
+    assert.are.equal(0, (client:pending()))
+  end)
+
+  it("lives an hour of a script in a moment, the same each time", function()
+    local function hour()
+      local own = kit.clock()
+      local broker = support.broker()
+      local log = {}
+      local function note(text) log[#log + 1] = own:now() .. " " .. text end
+      local client = support.client("hourly", 30)
+      client:on("connect", function() note("connect") end)
+      client:on("offline", function() note("offline") end)
+      client:connect("127.0.0.1", broker.port, 0, 1)
+      local minute = tmr.create()
+      minute:alarm(60 * 1000, tmr.ALARM_AUTO, function() client:publish("minute", own:now(), 1) end)
+      own:advance(20 * 60 * 1000)
+      broker:stop()
+      own:advance(10 * 60 * 1000)
+      broker:restart()
+      own:advance(30 * 60 * 1000)
+      minute:unregister()
+      assert.are.equal(0, (client:pending()))
+      for _, message in ipairs(broker:received()) do log[#log + 1] = message.payload end
+      return log
+    end
+    local began = os.clock()
+    local first = hour()
+    assert.are.same(first, hour())
+    -- twenty minutes, ten of absence, then the ones that waited and the rest
+    local minutes = 0
+    for _, line in ipairs(first) do if line:match("^%d+$") then minutes = minutes + 1 end end
+    assert.are.equal(60, minutes)
+    assert.matches("^0 connect$", first[1])
+    assert.matches("^1200000 offline$", first[2])
+    assert.is_true(os.clock() - began < 3)
+  end)
+
+  it("gives the network up that does not answer, after a while of its own", function()
+    local peer = support.peer()
+    local client = support.client { clientid = "x", connect_timeout = 5 }
+    local reason
+    client:connect("127.0.0.1", peer.port, function() end, function(_, why) reason = why end)
+    clock:advance(5000)
+    assert.are.equal(mqtt.CONN_FAIL_TIMEOUT_RECEIVING, reason)
+  end)
+
+  it("lets a swallowed answer be missed", function()
+    local broker = support.broker { faults = { swallow = { "pingresp" } } }
+    local client = support.connected(broker.port, { keepalive = 60 })
+    local offline
+    client:on("offline", function() offline = clock:now() end)
+    clock:advance(200 * 1000)
+    -- the PINGREQ after 60 seconds at the latest, and half as much for its answer
+    assert.is_true(offline > 89 * 1000 and offline <= 90 * 1000, offline)
   end)
 
   it("moves keep-alive: a PINGREQ when nothing was sent for so long, not before", function()
@@ -197,5 +331,191 @@ describe("kit.broker", function()
     support.entries(log, 1)
     mqtt.poll(0.02)
     assert.are.same({ { "message", "t", "once", 2, false, false } }, log)
+  end)
+end)
+
+describe("broker:received", function()
+  local broker
+
+  before_each(function()
+    broker = support.broker()
+    for _, id in ipairs { "one", "two" } do
+      local client = support.connected(broker.port, { clientid = id })
+      client:publish("room/" .. id, "cold", 1)
+      client:publish("room/" .. id .. "/lamp", "on", 0, 1)
+      kit.eventually(function() return client:pending() == 0 end)
+    end
+    kit.settle()
+  end)
+  after_each(support.finish)
+
+  local function topics(filter)
+    local list = {}
+    for _, message in ipairs(broker:received(filter)) do list[#list + 1] = message.topic end
+    return list
+  end
+
+  it("takes a client, a topic filter, a payload, a qos and flags, which all have to fit", function()
+    assert.are.same({ "room/one", "room/one/lamp", "room/two", "room/two/lamp" }, topics())
+    assert.are.same({ "room/one", "room/one/lamp" }, topics { client = "one" })
+    assert.are.same({ "room/one", "room/two" }, topics { topic = "room/+" })
+    assert.are.same({ "room/one/lamp", "room/two/lamp" }, topics { payload = "on" })
+    assert.are.same({ "room/two" }, topics { client = "two", qos = 1 })
+    assert.are.same({ "room/one/lamp", "room/two/lamp" }, topics { retain = true })
+    assert.are.same({}, topics { client = "one", topic = "room/two" })
+    assert.are.same({}, topics { dup = true })
+  end)
+
+  it("refuses what it does not know", function()
+    local ok, message = pcall(topics, { sender = "one" })
+    assert.is_false(ok)
+    assert.matches("kit_spec.lua:%d+: bad argument #1 to 'received' %(one of client, topic", message)
+  end)
+end)
+
+describe("kit.broker{ retained = … }", function()
+  after_each(support.finish)
+
+  it("has them from the beginning", function()
+    local broker = support.broker { retained = { ["lamp/state"] = "on", ["lamp/level"] = 7 } }
+    assert.are.same({ ["lamp/state"] = "on", ["lamp/level"] = "7" }, broker:retained())
+    assert.are.same({}, broker:received())
+    local client = support.connected(broker.port)
+    local seen = {}
+    client:on("message", function(_, topic, data, _, retain) seen[topic] = { data, retain } end)
+    support.subscribed(client, "lamp/#", 1)
+    kit.eventually(function() assert.are.same({ "7", true }, seen["lamp/level"]) end)
+    assert.are.same({ "on", true }, seen["lamp/state"])
+    client:publish("lamp/state", "", 1, 1)
+    kit.settle()
+    assert.are.same({ ["lamp/level"] = "7" }, broker:retained())
+  end)
+
+  it("wants topics and payloads", function()
+    for _, wrong in ipairs { { ["a/#"] = "x" }, { a = {} }, "a" } do
+      local ok, message = pcall(kit.broker, { retained = wrong })
+      assert.is_false(ok)
+      assert.matches("bad argument #1 to 'start'", message)
+    end
+  end)
+end)
+
+describe("the assertions for luassert", function()
+  after_each(support.finish)
+
+  it("wait for a message, with or without its payload", function()
+    local broker = support.broker()
+    local client = support.connected(broker.port)
+    client:publish("a/b", "payload", 1)
+    assert.published(broker, "a/b", "payload")
+    assert.published(broker, "a/+")
+    assert.is_not.published(broker, "a/b", "other")
+    assert.is_not.published(broker, "c")
+  end)
+
+  it("tell what came instead", function()
+    local broker = support.broker()
+    local client = support.connected(broker.port, { clientid = "teller" })
+    client:publish("a/b", "payload", 1)
+    local ok, message = pcall(function() assert.is_not.published(broker, "a/b") end)
+    assert.is_false(ok)
+    assert.matches('received a message on "a/b" with payload any; it received:\n  a/b "payload" qos 1, from teller',
+      tostring(message), 1, true)
+  end)
+
+  it("know whether a client is connected", function()
+    local broker = support.broker()
+    local client = support.client("x")
+    assert.is_not.connected(client)
+    client:connect("127.0.0.1", broker.port)
+    assert.connected(client)
+    local ok, message = pcall(function() assert.is_not.connected(client) end)
+    assert.is_false(ok)
+    assert.matches("the client is connected", tostring(message), 1, true)
+  end)
+end)
+
+describe("kit.run_script", function()
+  local script, clock
+
+  -- Runs a script of these lines.
+  local function run(source, options)
+    local path = os.tmpname()
+    local file = assert(io.open(path, "w"))
+    file:write(source)
+    file:close()
+    finally(function() os.remove(path) end)
+    script = kit.run_script(path, options)
+    return script
+  end
+
+  after_each(function()
+    if script then script:stop() end
+    support.finish()
+    if clock then clock:restore() end
+    script, clock = nil, nil
+  end)
+
+  it("keeps globals and prints to itself", function()
+    run("counter = (counter or 0) + 1; print('counted', counter, arg[1]); local x = _G.counter; seen = x",
+      { args = { "first" } })
+    assert.is_nil(rawget(_G, "counter"))
+    assert.are.equal(1, script.env.seen)
+    assert.are.same({ "counted\t1\tfirst" }, script.output)
+    assert.is_true(script:printed("counted\t1\tfirst"))
+  end)
+
+  it("has the device's modules, and what the test puts in their place", function()
+    run("print(type(mqtt.Client), type(tmr.create), type(node.heap()), adc.read(0))",
+      { globals = { adc = { read = function() return 512 end } } })
+    assert.are.same({ "function\tfunction\tnumber\t512" }, script.output)
+  end)
+
+  it("leads its connects to the broker of the test, with and without TLS", function()
+    local broker = support.broker()
+    run([[
+      m = mqtt.Client("device", 60)
+      m:connect("broker.example", 8883, 1, 0, function(c) c:publish("hello", "world", 1, 0) end)
+    ]], { broker = broker })
+    assert.published(broker, "hello", "world")
+    assert.are.same({ script.env.m }, script:clients())
+  end)
+
+  it("stops: its clients are closed, its timers run no more", function()
+    local broker = support.broker()
+    run([[
+      ticks = 0
+      tmr.create():alarm(1, tmr.ALARM_AUTO, function() ticks = ticks + 1 end)
+      tmr.alarm(0, 1, 1, function() ticks = ticks + 1 end)
+      m = mqtt.Client("device")
+      m:connect("10.0.0.1", 1883)
+    ]], { broker = broker })
+    assert.connected(script.env.m)
+    script:stop()
+    local ticks = script.env.ticks
+    mqtt.poll(0.02)
+    assert.are.equal(ticks, script.env.ticks)
+    assert.are.equal("idle", script.env.m:state())
+  end)
+
+  it("lives under the test's clock", function()
+    clock = kit.clock()
+    local broker = support.broker()
+    run([[
+      local m = mqtt.Client("device", 60)
+      m:connect("10.0.0.1", 1883, 0, function(client)
+        tmr.create():alarm(60000, tmr.ALARM_AUTO, function() client:publish("alive", tmr.time(), 0, 0) end)
+      end)
+    ]], { broker = broker })
+    clock:advance(3600 * 1000)
+    assert.are.equal(60, #broker:received { client = "device", topic = "alive" })
+  end)
+
+  it("says where it went wrong", function()
+    local _, message = pcall(run, "\nmqtt.Client('x', -1)")
+    assert.matches(":2: bad argument #2 to 'Client'", message)
+    _, message = pcall(run, "x =")
+    assert.matches(":1: ", message)
+    assert.is_false((pcall(kit.run_script, "/does/not/exist.lua")))
   end)
 end)

@@ -122,6 +122,18 @@ describe("a malformed packet from the broker", function()
       assert.are.equal("idle", client:state())
     end)
   end
+
+  it("is the last thing that is taken, also when more comes behind it while the loop waits", function()
+    local broker = support.broker()
+    local id = support.unique("violated")
+    local client = support.connected(broker.port, { clientid = id })
+    local log = support.record(client)
+    broker:client_faults(id, { delay = 0.05 })
+    broker:send_raw(id, MALFORMED["the reserved packet type 0"] .. ("\208\0"):rep(100000) .. packet(0x30, text("m")))
+    support.entries(log, 1)
+    mqtt.poll(0.05)
+    assert.are.same({ { "offline" } }, log)
+  end)
 end)
 
 describe("max_message_length", function()

@@ -33,14 +33,22 @@ function support.broker(options)
   return broker
 end
 
--- Host and port of the broker that the interop specs talk to: MQTT_TEST_BROKER, or an embedded one.
+-- The broker that the interop specs talk to, as the first three arguments of connect: MQTT_TEST_BROKER (host:port or
+-- a URI), or an embedded one. MQTT_TEST_CA, MQTT_TEST_CERT, MQTT_TEST_KEY and MQTT_TEST_PSK (identity:key) go with it.
 function support.target()
   local address = os.getenv("MQTT_TEST_BROKER")
-  if address then
-    local host, port = address:match("^(.*):(%d+)$")
-    return host, tonumber(port)
-  end
-  return "127.0.0.1", support.broker().port
+  if not address then return "127.0.0.1", support.broker().port end
+  local identity, key = (os.getenv("MQTT_TEST_PSK") or ""):match("^(.*):(%x+)$")
+  local secure = {
+    ca_cert = os.getenv("MQTT_TEST_CA"),
+    client_cert = os.getenv("MQTT_TEST_CERT"),
+    client_key = os.getenv("MQTT_TEST_KEY"),
+    psk_identity = identity,
+    psk_key = key,
+  }
+  if address:find("://", 1, true) then return address, nil, secure end
+  local host, port = address:match("^(.*):(%d+)$")
+  return host, tonumber(port)
 end
 
 -- A client that is connected to the port. `options`: mqtt.Client's, by name; autoreconnect: connect's.

@@ -89,6 +89,22 @@ fn replace_id_changes_the_id_and_nothing_else() {
 }
 
 #[test]
+fn a_lowered_publish_is_as_if_it_had_been_published_lower() {
+    for length in [0, 1, 121, 122, 123, 16_375, 16_378] {
+        let payload = vec![7; length];
+        for delivery in [Delivery::AtLeastOnce(id(9)), Delivery::ExactlyOnce(id(9))] {
+            let publish = Publish { delivery, retain: true, payload: &payload, ..PLAIN };
+            let mut bytes = encoded(|out| v4::publish(out, &publish));
+            let lowest = encoded(|out| v4::publish_at_most_once(out, &bytes));
+            assert_packet(&lowest, Packet::Publish(Publish { delivery: Delivery::AtMostOnce, ..publish }));
+            v4::lower_to_at_least_once(&mut bytes);
+            let lower = Publish { delivery: Delivery::AtLeastOnce(id(9)), ..publish };
+            assert_packet(&bytes, Packet::Publish(lower));
+        }
+    }
+}
+
+#[test]
 fn mqtt_1_5_3_1_a_topic_that_is_not_utf_8_is_an_error() {
     let error = Error::Topic(Kind::Publish, TopicError::Utf8);
     assert_error(b"\x30\x04\x00\x02\xFF\xFE", error, "MQTT-1.5.3-1");

@@ -190,7 +190,7 @@ fn on(_: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
 }
 
 fn connect(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
-    let request = connect::parse(args, &state.options.map)?;
+    let request = connect::parse(args, &state.map())?;
     let Target { peer, object } = target;
     let device = target.device()?;
     let settings = &device.settings;
@@ -198,18 +198,16 @@ fn connect(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     let ask_credentials = asks && request.credentials.is_none();
     let (username, password) =
         request.credentials.unwrap_or_else(|| (settings.username.clone(), settings.password.clone()));
-    let profile = Profile {
-        server: request.server,
-        connect: ConnectOptions {
-            version: settings.version,
-            client_id: settings.client_id.clone(),
-            keep_alive: settings.keep_alive,
-            clean_session: settings.clean_session,
-            will: device.will.borrow().as_deref().cloned(),
-            username,
-            password,
-        },
+    let connect = ConnectOptions {
+        version: settings.version,
+        client_id: settings.client_id.clone(),
+        keep_alive: settings.keep_alive,
+        clean_session: settings.clean_session,
+        will: device.will.borrow().as_deref().cloned(),
+        username,
+        password,
     };
+    let profile = Profile { transport: request.transport, ..Profile::new(request.server, connect) };
     let options = Options {
         reconnect: request.reconnect,
         connect_timeout: settings.connect_timeout,

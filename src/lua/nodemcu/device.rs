@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::client::Will;
 use crate::codec::Version;
-use crate::lua::event_loop::{Call, Calls, Cursor, How, With};
+use crate::lua::event_loop::{Call, Calls, Cursor, How, Marks, With};
 use crate::lua::peer::{Face, Peer, slot};
 use crate::session::{Event, Granted, Token};
 
@@ -38,21 +38,22 @@ impl Face for Device {
     fn calls(&self, peer: &Peer, event: &Event<'_>, cursor: &Cursor) -> Calls {
         let call = |slot, with| peer.has(slot).then_some(Call { key: peer.key, slot, how: How::Keep, with });
         match *event {
-            Event::Message { topic, payload, qos, retain, dup } => {
+            Event::Message { topic, payload, qos, retain, dup, .. } => {
                 let (topic, payload) = (ptr::from_ref(topic), ptr::from_ref(payload));
-                let with = With::Message { topic, payload, qos: qos as u8, retain, dup };
+                let marks = Some(Marks { qos: qos as u8, retain, dup, id: None });
+                let with = With::Message { topic, payload, marks };
                 Calls::one(call(slot::MESSAGE, with))
             }
             Event::Overflow { topic, payload } => {
                 let (topic, payload) = (ptr::from_ref(topic), ptr::from_ref(payload));
-                Calls::one(call(slot::OVERFLOW, With::Overflow { topic, payload }))
+                Calls::one(call(slot::OVERFLOW, With::Message { topic, payload, marks: None }))
             }
             Event::Published { id, token } => {
                 let with = With::Id(id.map(|id| id.get()));
                 Calls(own(peer, token, with), call(slot::PUBACK, with))
             }
-            Event::Subscribed { token, granted } => self.subscribed(peer, token, granted, cursor),
-            Event::Unsubscribed { token } => {
+            Event::Subscribed { token, granted, .. } => self.subscribed(peer, token, granted, cursor),
+            Event::Unsubscribed { token, .. } => {
                 Calls(own(peer, token, With::Nothing), call(slot::UNSUBACK, With::Nothing))
             }
             Event::Dropped { token } => {
@@ -74,7 +75,13 @@ impl Face for Device {
                 Calls(nok, call(slot::CONNFAIL, with))
             }
             Event::Offline if self.announced.replace(false) => Calls::one(call(slot::OFFLINE, With::Nothing)),
-            Event::Offline | Event::CredentialsWanted | Event::Drained => Calls::NONE,
+            Event::Offline
+            | Event::CredentialsWanted
+            | Event::Drained
+            | Event::Attempt { .. }
+            | Event::AttemptFailed { .. }
+            | Event::ConnectWanted { .. }
+            | Event::Tick => Calls::NONE,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! NodeMCU's words: the modules `mqtt` and `tmr` as its manuals describe them.
+//! NodeMCU's words: the modules `mqtt`, `tmr`, `sjson` and `file` as its manuals describe them.
 //!
 //! | file | job |
 //! | --- | --- |
@@ -7,11 +7,19 @@
 //! | `connect` | the argument shapes of `client:connect` |
 //! | `device` | from a client's events to its callbacks |
 //! | `reason` | the numbers of `connfail` |
+//! | `secure` | the table of `client:connect` about TLS, pre-shared keys and WebSocket |
 //! | `tmr` | timers |
+//! | `sjson` | JSON |
+//! | `file` | a folder as the device's file system |
+//! | `host` | the host's time and names, for modules in Lua |
 
 mod client;
 mod connect;
 mod device;
+pub(crate) mod file;
+pub(crate) mod host;
 pub(crate) mod mqtt;
 mod reason;
+mod secure;
+pub(crate) mod sjson;
 pub(crate) mod tmr;

@@ -1,8 +1,6 @@
 //! The module `mqtt`: its table, and `mqtt.Client` with its arguments.
 
 use std::cell::{Cell, RefCell};
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +16,7 @@ use crate::lua::args::{Arg, Args, Raise};
 use crate::lua::event_queue::ClientSink;
 use crate::lua::peer::{Peer, slot};
 use crate::lua::{CALLBACKS, Maker, Reply, State, hot, log, reply};
-use crate::session::{Config, Limits};
+use crate::session::{Config, Limits, Resubscribe};
 
 /// The release.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -159,7 +157,7 @@ fn new_client(state: &Rc<State>, args: Args<'_>) -> Reply {
         },
     };
     let client_id = match find("clientid")? {
-        None => default_id(state),
+        None => state.default_id("NodeMCU"),
         Some(arg) => client_id(&arg, clean_session, version)?,
     };
     let keep_alive = find("keepalive")?.map_or(Ok(60), |arg| arg.integer(0..=65535))? as u16;
@@ -210,7 +208,9 @@ fn new_client(state: &Rc<State>, args: Args<'_>) -> Reply {
         Some(arg) => arg.seconds(0.001, Duration::from_secs(86_400).as_secs_f64())?,
     };
 
-    let config = Config { limits: Limits { max_queue, inflight, max_packet }, resubscribe };
+    let resubscribe = if resubscribe { Resubscribe::NewSession } else { Resubscribe::Never };
+    let limits = Limits { max_queue, inflight, max_packet, ..limits };
+    let config = Config { limits, resubscribe, ..Config::default() };
     let device = Device {
         settings: Settings {
             client_id,
@@ -264,10 +264,4 @@ fn client_id(arg: &Arg<'_>, clean_session: bool, version: Version) -> Result<Str
         return Err(arg.reject("a client id expected with cleansession 0, got \"\" [MQTT-3.1.3-8]"));
     }
     Ok(id)
-}
-
-/// `NodeMCU_` and six hexadecimal digits: the chip's, or random ones.
-fn default_id(state: &State) -> String {
-    let chip = state.options.chip_id.unwrap_or_else(|| RandomState::new().hash_one(0) as u32);
-    format!("NodeMCU_{:06X}", chip & 0xFF_FFFF)
 }

@@ -109,6 +109,7 @@ pub enum Happened {
     Unsubscribed { token: u32 },
     Dropped { token: u32 },
     Drained,
+    Tick,
 }
 
 impl From<Event<'_>> for Happened {
@@ -116,7 +117,7 @@ impl From<Event<'_>> for Happened {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         match event {
             Event::Connected { session_present } => Happened::Connected { session_present },
-            Event::Message { topic, payload, qos, retain, dup } => {
+            Event::Message { topic, payload, qos, retain, dup, .. } => {
                 Happened::Message { topic: text(topic), payload: text(payload), qos: qos as u8, retain, dup }
             }
             Event::Overflow { topic, payload } => {
@@ -125,14 +126,20 @@ impl From<Event<'_>> for Happened {
             Event::Published { id, token } => {
                 Happened::Published { id: id.map(|id| id.get()), token: token.0 }
             }
-            Event::Subscribed { token, granted } => Happened::Subscribed {
+            Event::Subscribed { token, granted, .. } => Happened::Subscribed {
                 token: token.0,
                 granted: granted.map(|(filter, qos)| (filter.to_owned(), qos.map(|qos| qos as u8))).collect(),
             },
-            Event::Unsubscribed { token } => Happened::Unsubscribed { token: token.0 },
+            Event::Unsubscribed { token, .. } => Happened::Unsubscribed { token: token.0 },
             Event::Dropped { token } => Happened::Dropped { token: token.0 },
             Event::Drained => Happened::Drained,
-            Event::ConnectFailed { .. } | Event::Offline | Event::CredentialsWanted => {
+            Event::Tick => Happened::Tick,
+            Event::ConnectFailed { .. }
+            | Event::Offline
+            | Event::CredentialsWanted
+            | Event::Attempt { .. }
+            | Event::AttemptFailed { .. }
+            | Event::ConnectWanted { .. } => {
                 panic!("a session never says {event:?}")
             }
         }

@@ -23,6 +23,8 @@ pub struct World {
     pub online: bool,
     /// What the client sends first on each connection.
     pub connect: Connect<'static>,
+    /// Messages have their ids from the start.
+    pub named: bool,
     /// What the client's writer has taken and not written.
     lent: Vec<u8>,
     up: VecDeque<u8>,
@@ -40,6 +42,7 @@ impl World {
             happened: Vec::new(),
             online: false,
             connect: connect(clean_session),
+            named: false,
             lent: Vec::new(),
             up: VecDeque::new(),
             down: VecDeque::new(),
@@ -47,7 +50,12 @@ impl World {
     }
 
     pub fn publish(&mut self, level: u8, payload: &str, token: u32) -> Result<(), Refused> {
-        self.client.session.publish("t", payload.as_bytes(), qos(level), false, Token(token))
+        let session = &mut self.client.session;
+        if self.named {
+            session.publish_with_id("t", payload.as_bytes(), qos(level), false, Token(token)).map(|_| ())
+        } else {
+            session.publish("t", payload.as_bytes(), qos(level), false, Token(token))
+        }
     }
 
     /// The link is up: the client starts with CONNECT.

@@ -4,17 +4,17 @@ use std::ops::{Index, IndexMut};
 
 /// A list with holes: a key stays valid until its value is removed, then the next insertion takes the hole.
 #[derive(Debug)]
-pub(super) struct Slab<T> {
+pub(crate) struct Slab<T> {
     entries: Vec<Option<T>>,
     free: Vec<usize>,
 }
 
 impl<T> Slab<T> {
-    pub(super) const fn new() -> Slab<T> {
+    pub(crate) const fn new() -> Slab<T> {
         Slab { entries: Vec::new(), free: Vec::new() }
     }
 
-    pub(super) fn insert(&mut self, value: T) -> usize {
+    pub(crate) fn insert(&mut self, value: T) -> usize {
         match self.free.pop() {
             Some(key) => {
                 self.entries[key] = Some(value);
@@ -27,13 +27,13 @@ impl<T> Slab<T> {
         }
     }
 
-    pub(super) fn remove(&mut self, key: usize) -> T {
+    pub(crate) fn remove(&mut self, key: usize) -> T {
         let value = self.entries[key].take().expect("a key is removed once");
         self.free.push(key);
         value
     }
 
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.entries.iter_mut().flatten()
     }
 }

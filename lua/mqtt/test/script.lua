@@ -1,0 +1,156 @@
+-- kit.run_script: a device script in an environment of its own, with its clients and timers, that a test can look into
+-- and stop.
+
+local mqtt = require("mqtt")
+local tmr = require("mqtt.tmr")
+local native = require("mqtt.test.native")
+
+local Script = {}
+Script.__index = Script
+
+-- The device's modules beside mqtt and tmr; those that there are come from the module of the same name in `nodemcu`.
+local DEVICE = {
+  adc = true, bit = true, dht = true, enduser_setup = true, file = true, gpio = true, i2c = true, net = true,
+  node = true, pwm = true, rtcmem = true, rtctime = true, sjson = true, sntp = true, uart = true, wifi = true,
+}
+
+local function load_into(env, path)
+  local setfenv = rawget(_G, "setfenv")
+  if not setfenv then return loadfile(path, "bt", env) end
+  local chunk, why = loadfile(path)
+  return chunk and setfenv(chunk, env), why
+end
+
+local function readable(path)
+  local file = io.open(path)
+  if file then file:close() end
+  return file ~= nil
+end
+
+-- Calls a function for the script: what is wrong with the arguments is wrong where the script called it.
+local function call(f, ...)
+  local ok, result = pcall(f, ...)
+  if ok then return result end
+  if type(result) == "string" then result = result:gsub("^.-:%d+: ", "", 1) end
+  error(result, 3)
+end
+
+-- `mqtt` and `tmr` as the script sees them: what it makes is noted down.
+local function modules(script)
+  local clients, timers = script.made, script.timers
+  local function client(...)
+    local made = call(mqtt.Client, ...)
+    clients[#clients + 1] = made
+    return made
+  end
+  local function timer()
+    local made = tmr.create()
+    timers[#timers + 1] = made
+    return made
+  end
+  return setmetatable({ Client = client }, { __index = mqtt }), setmetatable({ create = timer }, { __index = tmr })
+end
+
+-- The script's `require`, `dofile` and `loadfile`: files of its own run in its environment too.
+local function loaders(script)
+  local env, loaded = script.env, {}
+  local function find(name)
+    local beside = script.folder .. name
+    return readable(beside) and beside or name
+  end
+  function env.loadfile(name) return load_into(env, find(name)) end
+  function env.dofile(name)
+    local chunk, why = load_into(env, find(name))
+    if not chunk then error(why, 2) end
+    return chunk()
+  end
+  function env.require(name)
+    if loaded[name] ~= nil then return loaded[name] end
+    local path = script.folder .. name:gsub("%.", "/") .. ".lua"
+    if not readable(path) then return require(name) end
+    local chunk, why = load_into(env, path)
+    if not chunk then error(why, 2) end
+    local value = chunk(name)
+    loaded[name] = value == nil and true or value
+    return loaded[name]
+  end
+end
+
+-- Everything that the script may call, over the interpreter's own globals.
+local function environment(script, options)
+  local env = script.env
+  env._G = env
+  env.arg = options.args or {}
+  env.mqtt, env.tmr = modules(script)
+  function env.print(...)
+    local words = {}
+    for i = 1, select("#", ...) do words[i] = tostring((select(i, ...))) end
+    script.output[#script.output + 1] = table.concat(words, "\t")
+  end
+  loaders(script)
+  for name, value in pairs(options.globals or {}) do env[name] = value end
+  setmetatable(env, {
+    __index = function(_, name)
+      local value = rawget(_G, name)
+      if value ~= nil or not DEVICE[name] then return value end
+      local found, module = pcall(require, "nodemcu." .. name)
+      env[name] = found and module or nil
+      return env[name]
+    end,
+  })
+end
+
+---The clients that it made, oldest first.
+---@return nodemcu.mqtt.client[]
+function Script:clients()
+  local list = {}
+  for i, client in ipairs(self.made) do list[i] = client end
+  return list
+end
+
+---Whether it printed this line.
+---@param line string
+---@return boolean
+function Script:printed(line)
+  for _, printed in ipairs(self.output) do
+    if printed == line then return true end
+  end
+  return false
+end
+
+-- What a client of a stopped script shall not call any more.
+local EVENTS = { "connect", "connfail", "message", "overflow", "offline", "puback", "suback", "unsuback" }
+
+---Closes its clients and stops its timers: none of its callbacks runs any more.
+function Script:stop()
+  for _, client in ipairs(self.made) do
+    for _, event in ipairs(EVENTS) do client:on(event, nil) end
+    client:close()
+  end
+  for _, timer in ipairs(self.timers) do timer:unregister() end
+  for id = 0, 6 do tmr.unregister(id) end
+  if self.led then native.lead(nil) end
+  self.made, self.timers, self.led = {}, {}, false
+end
+
+local script = {}
+
+---@param path string
+---@param options nodemcu.mqtt.test.script.options?
+---@return nodemcu.mqtt.test.script
+function script.run(path, options)
+  options = options or {}
+  local self = setmetatable({
+    env = {}, output = {}, made = {}, timers = {}, led = options.broker ~= nil, folder = path:match("^.*/") or "",
+  }, Script)
+  environment(self, options)
+  self.env.arg[0] = path
+  local chunk, why = load_into(self.env, path)
+  if not chunk then error(why, 3) end
+  if self.led then native.lead(options.broker.port) end
+  local unpack = rawget(_G, "unpack") or table.unpack -- luacheck: ignore 143
+  chunk(unpack(self.env.arg))
+  return self
+end
+
+return script

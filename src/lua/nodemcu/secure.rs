@@ -1,0 +1,152 @@
+//! The `secure` argument of `client:connect`: a flag, or a table about TLS, pre-shared keys and WebSocket.
+
+use mlua::Value;
+
+use crate::lua::args::{Arg, Raise};
+use crate::net::pem::Pem;
+use crate::net::psk::Psk;
+use crate::net::tls::Tls;
+use crate::net::uri::Scheme;
+use crate::net::ws::WebSocket;
+use crate::net::{Security, Transport};
+
+/// The keys of the table.
+const KEYS: [&str; 10] = [
+    "ca_cert",
+    "client_cert",
+    "client_key",
+    "server_name",
+    "alpn",
+    "psk_identity",
+    "psk_key",
+    "cipher_suites",
+    "headers",
+    "verify",
+];
+
+/// Those among them that speak of certificates: a pre-shared key does without.
+const WITHOUT_PSK: [&str; 7] =
+    ["ca_cert", "client_cert", "client_key", "server_name", "alpn", "cipher_suites", "verify"];
+
+/// What the argument asks for, each value of its type. Whether they go together is for [`Secure::transport`] to say.
+#[derive(Default)]
+pub(super) struct Secure {
+    tls: Tls,
+    /// Identity, and key in hexadecimal.
+    psk: Option<(Vec<u8>, Vec<u8>)>,
+    headers: Vec<(String, String)>,
+}
+
+impl Secure {
+    /// Reads the argument.
+    pub(super) fn read(arg: &Arg<'_>, scheme: Scheme) -> Result<Secure, Raise> {
+        if !arg.value.is_table() {
+            return arg.flag().map(|_| Secure::default());
+        }
+        let known: &[&str] = if scheme.is_secure() { &KEYS } else { &["headers"] };
+        let table = arg.record(known)?;
+        let field = |key| arg.field(&table, key).map(Arg::given);
+        let bytes = |key| -> Result<Option<Vec<u8>>, Raise> {
+            field(key)?.map(|it| Ok(it.bytes()?.as_bytes().to_vec())).transpose()
+        };
+        let pem = |key| Ok::<_, Raise>(bytes(key)?.map(|given| Pem::new(&given)));
+        let mut secure = Secure {
+            tls: Tls {
+                ca_cert: pem("ca_cert")?,
+                client_cert: pem("client_cert")?,
+                client_key: pem("client_key")?,
+                server_name: field("server_name")?.map(|it| it.text()).transpose()?,
+                ..Tls::default()
+            },
+            ..Secure::default()
+        };
+        if let Some(alpn) = field("alpn")? {
+            secure.tls.alpn = strings(&alpn, "alpn")?.into_iter().map(String::into_bytes).collect();
+        }
+        if let Some(suites) = field("cipher_suites")? {
+            secure.tls.cipher_suites = match &suites.value {
+                Value::String(_) => suites.text()?.split(':').map(str::to_owned).collect(),
+                _ => strings(&suites, "cipher_suites")?,
+            };
+            if secure.tls.cipher_suites.is_empty() {
+                return Err(suites.reject("at least one name expected, got none"));
+            }
+        }
+        if let Some(verify) = field("verify")? {
+            secure.tls.verify = verify.flag()?;
+        }
+        if let Some(headers) = field("headers")? {
+            secure.headers = pairs(&headers)?;
+        }
+        for (one, other) in [("client_cert", "client_key"), ("psk_identity", "psk_key")] {
+            let (first, second) = (field(one)?, field(other)?);
+            if first.is_some() != second.is_some() {
+                let (given, missing) = if first.is_some() { (one, other) } else { (other, one) };
+                return Err(arg.reject(format_args!("'{missing}' expected beside '{given}', got none")));
+            }
+        }
+        if let (Some(identity), Some(key)) = (bytes("psk_identity")?, bytes("psk_key")?) {
+            for key in WITHOUT_PSK {
+                if let Some(field) = field(key)? {
+                    return Err(field.fail("nothing beside psk_identity"));
+                }
+            }
+            secure.psk = Some((identity, key));
+        }
+        Ok(secure)
+    }
+
+    /// The server's certificate has to bear this name, unless the script has named another.
+    pub(super) fn expect_name(&mut self, host: String) {
+        self.tls.server_name.get_or_insert(host);
+    }
+
+    /// What is to be put on top of TCP; it can be tried. Files are read, and only if they will be needed.
+    ///
+    /// # Errors
+    /// The key that is wrong, a colon, and why.
+    pub(super) fn transport(self, scheme: Scheme, path: String) -> Result<Transport, String> {
+        let security = match self.psk {
+            _ if !scheme.is_secure() => Security::None,
+            Some((identity, key)) => Security::Psk(Psk::new(&identity, &key)?),
+            None => Security::Tls(self.tls),
+        };
+        let websocket = scheme.is_websocket().then_some(WebSocket { path, headers: self.headers });
+        let transport = Transport { security, websocket };
+        transport.check()?;
+        Ok(transport)
+    }
+}
+
+/// An error of [`Secure::transport`] as an error of the argument that it is about.
+pub(super) fn blame(secure: Option<&Arg<'_>>, host: &Arg<'_>, why: &str) -> Raise {
+    match (secure, why.split_once(": ")) {
+        (Some(secure), Some((key, why))) if KEYS.contains(&key) => {
+            secure.inside(Some(key), Value::Nil).reject(why)
+        }
+        (Some(secure), _) => secure.reject(why),
+        (None, _) => host.reject(why),
+    }
+}
+
+/// A list of strings.
+fn strings(arg: &Arg<'_>, key: &'static str) -> Result<Vec<String>, Raise> {
+    let Value::Table(list) = &arg.value else { return Err(arg.fail("list of strings")) };
+    if list.pairs::<Value, Value>().count() != list.raw_len() {
+        return Err(arg.reject("list of strings expected, got a table with other keys"));
+    }
+    list.sequence_values::<Value>().map(|value| arg.inside(Some(key), value?).text()).collect()
+}
+
+/// Names and values of headers, in the order of the names: that of a Lua table is none.
+fn pairs(arg: &Arg<'_>) -> Result<Vec<(String, String)>, Raise> {
+    let Value::Table(table) = &arg.value else { return Err(arg.fail("table")) };
+    let text = |value| arg.inside(Some("headers"), value).text();
+    let mut headers = Vec::new();
+    for pair in table.pairs::<Value, Value>() {
+        let (name, value) = pair?;
+        headers.push((text(name)?, text(value)?));
+    }
+    headers.sort();
+    Ok(headers)
+}

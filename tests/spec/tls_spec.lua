@@ -1,0 +1,148 @@
+-- Servers that are not to be trusted, or that do not trust us: reason -6 and the check that failed, also the second
+-- time. Certificates are made anew for this file, and served by the command openssl.
+
+local mqtt = require("mqtt")
+local kit = require("mqtt.test")
+local support = require("tests.spec.support")
+
+describe("a refused handshake", function()
+  local folder
+  local servers = {}
+
+  local function shell(command)
+    local pipe = assert(io.popen(command .. " 2>&1 </dev/null; echo \"status $?\""))
+    local output = pipe:read("*a")
+    pipe:close()
+    assert(output:find("status 0\n$"), output)
+    return (output:gsub("status 0\n$", ""))
+  end
+
+  setup(function()
+    folder = shell("mktemp -d"):gsub("%s+$", "")
+    shell("tests/support/certificates " .. folder)
+  end)
+  teardown(function() shell("rm -r " .. folder) end)
+  after_each(function()
+    support.finish()
+    for _, server in ipairs(servers) do
+      os.execute("kill " .. server.pid)
+      server.pipe:close()
+    end
+    servers = {}
+  end)
+
+  local function file(name)
+    return folder .. "/" .. name
+  end
+
+  -- openssl s_server with this certificate and further options; its port.
+  local function serve(certificate, options)
+    local command = ("echo $$; exec openssl s_server -rev -accept 127.0.0.1:0 -cert %s -key %s %s 2>&1 </dev/null")
+      :format(file(certificate), file("server.key"), options or "")
+    local pipe = assert(io.popen(command))
+    servers[#servers + 1] = { pipe = pipe, pid = pipe:read("*l") }
+    for line in pipe:lines() do
+      local port = line:match("^ACCEPT 127%.0%.0%.1:(%d+)$")
+      if port then return tonumber(port) end
+    end
+    error("openssl s_server does not start")
+  end
+
+  -- Connects twice with one client; each time it has to be refused in these words, and the log says so too.
+  local function refused(port, secure, ...)
+    local client = support.client("refused")
+    local logged = {}
+    mqtt.log(function(_, text) logged[#logged + 1] = text end)
+    local up = false
+    for _ = 1, 2 do
+      local reason, detail
+      client:connect("localhost", port, secure, function() up = true end, function(_, r, d) reason, detail = r, d end)
+      kit.eventually(function() return reason end)
+      assert.are.equal(mqtt.CONN_FAIL_TLS, reason)
+      for _, part in ipairs { ... } do assert.matches(part, detail, 1, true) end
+      assert.matches(detail, table.concat(logged, "\n"), 1, true)
+      assert.is_false(up)
+      assert.are.equal("idle", client:state())
+      logged = {}
+    end
+  end
+
+  it("names an unknown issuer", function()
+    refused(serve("server.pem"), { ca_cert = file("client.pem") }, "unknown issuer", "My CA")
+  end)
+
+  it("names an issuer that the system does not know", function()
+    refused(serve("server.pem"), 1, "")
+  end)
+
+  it("names the date of an expired certificate", function()
+    refused(serve("expired.pem"), { ca_cert = file("ca.pem") }, "expired on 2020-02-01")
+  end)
+
+  it("names whom the certificate is for", function()
+    refused(serve("server.pem"), { ca_cert = file("ca.pem"), server_name = "other.example" },
+      "name mismatch", "certificate is for DNS:localhost, IP:127.0.0.1")
+  end)
+
+  it("asks for a client certificate", function()
+    for _, version in ipairs { "-tls1_2", "-tls1_3" } do
+      local port = serve("server.pem", ("-Verify 1 -verify_return_error -CAfile %s %s"):format(file("ca.pem"), version))
+      refused(port, { ca_cert = file("ca.pem") }, "client certificate required")
+    end
+  end)
+
+  it("comes from a server that does not speak TLS, and from one that says nothing", function()
+    local peer = support.peer()
+    local client = support.client { clientid = "refused", connect_timeout = 0.2 }
+    local reason, detail
+    local function connect()
+      reason = nil
+      client:connect("127.0.0.1", peer.port, 1, nil, nil, function(_, r, d) reason, detail = r, d end)
+      peer:accept()
+    end
+    connect()
+    peer:send("220 mail.example ESMTP\r\n")
+    kit.eventually(function() return reason end)
+    assert.are.same({ -6, "the server does not speak TLS, or not on this port" }, { reason, detail })
+    connect()
+    kit.eventually(function() return reason end)
+    assert.are.equal(-6, reason)
+    assert.matches("timed out", detail)
+  end)
+
+  it("is warned of each time when nothing is verified", function()
+    local port = serve("server.pem")
+    local warnings = 0
+    mqtt.log(function(level, text)
+      if level == "warn" and text:find("verify = false", 1, true) then warnings = warnings + 1 end
+    end)
+    -- s_server is no broker: what comes back of a line is that line reversed.
+    local client = support.client("careless\n")
+    for _ = 1, 2 do
+      local reason
+      client:connect("localhost", port, { verify = false }, nil, nil, function(_, r) reason = r end)
+      kit.eventually(function() return reason end)
+      assert.are.equal(mqtt.CONN_FAIL_NOT_A_CONNACK_MSG, reason)
+    end
+    assert.are.equal(2, warnings)
+  end)
+
+  it("reads files again at each connect", function()
+    local port = serve("server.pem")
+    local ca = file("renewed.pem")
+    local client = support.client("reader")
+    local function connect()
+      local reason, detail
+      client:connect("localhost", port, { ca_cert = ca, server_name = "other.example" }, nil, nil,
+        function(_, r, d) reason, detail = r, d end)
+      kit.eventually(function() return reason end)
+      return detail
+    end
+    shell(("cp %s %s"):format(file("client.pem"), ca))
+    assert.matches("unknown issuer", connect())
+    shell(("cp %s %s"):format(file("ca.pem"), ca))
+    assert.matches("name mismatch", connect())
+    os.remove(ca)
+    assert.error_matches(function() connect() end, "'ca_cert': cannot read the file")
+  end)
+end)
