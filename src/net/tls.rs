@@ -112,9 +112,12 @@ where
         done.unwrap_or_else(|error| Err(error.to_string())).map_err(HandshakeError::new)?
     };
     let connector = async_tls::TlsConnector::from(prepared.config.clone());
-    let stream = Lasting { stream, broken: None, arrived: false };
+    let stream = Lasting { stream, broken: None, arrived: false, gathers: false, gathered: Vec::new() };
     match connector.connect(&name, stream).await {
-        Ok(inner) => Ok(Stream { inner: Box::new(inner), identity: prepared.identity }),
+        Ok(mut inner) => {
+            inner.get_mut().gathers = true;
+            Ok(Stream { inner: Box::new(inner), identity: prepared.identity })
+        }
         Err(error) => Err(prepared.explain(&error)),
     }
 }
@@ -158,7 +161,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<S> {
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        Poll::Ready(match ready!(Pin::new(&mut self.inner).poll_read(cx, buffer)) {
+        let outcome = Pin::new(&mut self.inner).poll_read(cx, buffer);
+        // TLS itself may have answered something
+        let _ = self.inner.get_mut().poll_drain(cx);
+        Poll::Ready(match ready!(outcome) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
             Err(error) => Err(self.identity.explained(error)),
             read => read,
@@ -369,18 +375,60 @@ fn inner(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref()?.downcast_ref()
 }
 
-/// The stream below TLS, with two changes.
+/// The stream below TLS, with three changes.
 ///
 /// When writing fails it goes on as if it had not, until reading has nothing more to tell. A server that hangs up in
 /// the handshake says why in its last bytes. They lie in our buffer even after a reset, but the TLS library would end with
 /// the failed write before it comes to read them.
 ///
-/// And it notes that bytes have come.
+/// It notes that bytes have come.
+///
+/// And after the handshake it gathers records until it is flushed or has many: the TLS library writes each of them by
+/// itself, and those calls of the system would be most of the work.
 struct Lasting<S> {
     stream: S,
     broken: Option<io::Error>,
     /// Something was read since this was last set to false.
     arrived: bool,
+    /// The handshake, which does not flush, is over.
+    gathers: bool,
+    /// Records that the stream below has not been given yet.
+    gathered: Vec<u8>,
+}
+
+/// So many bytes of records are gathered at most.
+const GATHERED: usize = 256 * 1024;
+
+/// Under load the buffer is used again as it is. A flush of so little gives it back …
+const LITTLE: usize = 4096;
+
+/// … but for this.
+const GATHERED_IDLE: usize = 512;
+
+impl<S: AsyncWrite + Unpin> Lasting<S> {
+    /// Writes what was gathered.
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut written = 0;
+        while written < self.gathered.len() && self.broken.is_none() {
+            match Pin::new(&mut self.stream).poll_write(cx, &self.gathered[written..]) {
+                Poll::Ready(Ok(n)) if n > 0 => written += n,
+                Poll::Ready(Ok(_)) => self.break_off(io::ErrorKind::WriteZero.into(), cx),
+                Poll::Ready(Err(error)) => self.break_off(error, cx),
+                Poll::Pending => {
+                    self.gathered.drain(..written);
+                    return Poll::Pending;
+                }
+            }
+        }
+        self.gathered.clear();
+        Poll::Ready(())
+    }
+
+    /// Writing has failed.
+    fn break_off(&mut self, error: io::Error, cx: &mut Context<'_>) {
+        self.broken = Some(error);
+        cx.waker().wake_by_ref(); // for the read that reports it
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Lasting<S> {
@@ -407,10 +455,16 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Lasting<S> {
         if self.broken.is_some() {
             return Poll::Ready(Ok(bytes.len()));
         }
+        if self.gathers {
+            if self.gathered.len() + bytes.len() > GATHERED {
+                ready!(self.poll_drain(cx));
+            }
+            self.gathered.extend_from_slice(bytes);
+            return Poll::Ready(Ok(bytes.len()));
+        }
         match ready!(Pin::new(&mut self.stream).poll_write(cx, bytes)) {
             Err(error) if !bytes.is_empty() => {
-                self.broken = Some(error);
-                cx.waker().wake_by_ref(); // for the read that reports it
+                self.break_off(error, cx);
                 Poll::Ready(Ok(bytes.len()))
             }
             outcome => Poll::Ready(outcome),
@@ -418,6 +472,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Lasting<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let little = self.gathered.len() <= LITTLE;
+        ready!(self.poll_drain(cx));
+        if little {
+            self.gathered.shrink_to(GATHERED_IDLE);
+        }
         match self.broken {
             Some(_) => Poll::Ready(Ok(())),
             None => Pin::new(&mut self.stream).poll_flush(cx),
@@ -425,6 +484,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Lasting<S> {
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_drain(cx));
         Pin::new(&mut self.stream).poll_close(cx)
     }
 }

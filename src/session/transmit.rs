@@ -103,12 +103,13 @@ impl Transmit {
     /// Exchanges the waiting bytes for an empty buffer.
     pub(super) fn lend(&mut self, spare: &mut Vec<u8>) {
         debug_assert!(self.lent == 0 && spare.is_empty(), "the writer still holds bytes");
-        if spare.capacity() > KEEP {
-            *spare = Vec::new();
-        }
         if self.head > 0 {
             self.buffer.drain(..self.head);
             self.head = 0;
+        }
+        // under load the two take turns: new memory for each would cost more than encrypting it does
+        if spare.capacity() > KEEP.max(2 * self.buffer.capacity()) {
+            *spare = Vec::new();
         }
         self.lent = self.buffer.len();
         std::mem::swap(&mut self.buffer, spare);

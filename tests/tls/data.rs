@@ -217,6 +217,8 @@ struct Ends {
     to_server: VecDeque<u8>,
     /// The server's end is gone: writing fails.
     reset: bool,
+    /// How often the client has written.
+    writes: usize,
 }
 
 impl AsyncRead for Wire {
@@ -233,6 +235,7 @@ impl AsyncRead for Wire {
 impl AsyncWrite for Wire {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let mut ends = self.0.lock().unwrap();
+        ends.writes += 1;
         match ends.reset {
             true => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
             false => Poll::Ready(ends.to_server.write(bytes)),
@@ -319,6 +322,31 @@ fn a_write_that_finds_input_wakes_its_task_to_read_it() {
 }
 
 #[test]
+fn many_records_go_out_in_one_write_and_none_stays_behind() {
+    let (mut stream, mut server, wire) = connected();
+    let sent = sample(100_000);
+    wire.0.lock().unwrap().writes = 0;
+    run(async {
+        stream.write_all(&sent).await.unwrap();
+        stream.flush().await.unwrap();
+    });
+    assert_eq!(wire.0.lock().unwrap().writes, 1);
+    let mut got = vec![0; sent.len()];
+    let mut at = 0;
+    while at < got.len() {
+        // rustls keeps no more than a few records that nobody reads
+        let mut ends = wire.0.lock().unwrap();
+        server.read_tls(&mut ends.to_server).unwrap();
+        server.process_new_packets().unwrap();
+        while let Ok(n @ 1..) = server.reader().read(&mut got[at..]) {
+            at += n;
+        }
+    }
+    assert!(got == sent);
+    assert!(wire.0.lock().unwrap().to_server.is_empty());
+}
+
+#[test]
 fn the_servers_last_words_are_heard_though_writing_fails_first() {
     // an alert, as a server sends it that does not like the client's certificate, and a reset behind it
     let (mut stream, mut server, wire) = connected();
@@ -345,5 +373,6 @@ fn without_last_words_a_failed_write_is_reported() {
     let (mut stream, _server, wire) = connected();
     wire.0.lock().unwrap().reset = true;
     let error = run(async { hello(&mut stream).await }).unwrap_err();
-    assert!(error.contains("broken pipe"), "{error}");
+    // that of the write, or of the read that goes with it
+    assert!(error.contains("broken pipe") || error.contains("connection reset"), "{error}");
 }
