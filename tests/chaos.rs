@@ -181,7 +181,8 @@ fn run(qos: Qos, scale: &Scale) -> Vec<usize> {
                     up == [true, true] && finished(&to, &from, sent) && proxies.iter().all(Proxy::is_quiet)
                 });
                 proxies[1].hold(true);
-                for _ in sent..(sent + 40).min(scale.messages) {
+                let batch = (sent + 40).min(scale.messages);
+                while sent < batch {
                     publish(&to, &mut sent);
                 }
             }

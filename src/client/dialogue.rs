@@ -41,14 +41,14 @@ pub(super) enum Pause {
 impl Shared {
     pub(super) fn provide_credentials(&self, credentials: Option<Credentials>) {
         let mut inner = self.lock();
-        if inner.credentials.answer(credentials) {
+        if inner.credentials.answer(credentials.map(Box::new)) {
             wake(inner);
         }
     }
 
     pub(super) fn provide_connect(&self, connect: ConnectOptions) -> bool {
         let mut inner = self.lock();
-        let asked = inner.introduction.answer(connect);
+        let asked = inner.introduction.answer(Box::new(connect));
         if asked {
             wake(inner);
         }

@@ -344,8 +344,8 @@ impl Alarm {
             return false;
         };
         let (_, sleep): &mut (Instant, Sleep) = match &mut self.0 {
-            Some(armed) if armed.0 <= at => &mut **armed,
-            late => &mut **late.insert(Box::new((at, clock.sleep_until(at)))),
+            Some(armed) if armed.0 <= at => armed,
+            late => late.insert(Box::new((at, clock.sleep_until(at)))),
         };
         let due = Pin::new(sleep).poll(cx).is_ready();
         if due {

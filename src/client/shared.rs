@@ -79,10 +79,10 @@ pub(super) struct Inner {
     pub(super) reconnects_after_loss: bool,
     /// Replaces the will of the options.
     pub(super) will: Option<Option<Box<Will>>>,
-    pub(super) credentials: Question<Option<Credentials>>,
+    pub(super) credentials: Question<Option<Box<Credentials>>>,
     /// Each link's CONNECT is asked for.
     pub(super) asks_connect: bool,
-    pub(super) introduction: Question<ConnectOptions>,
+    pub(super) introduction: Question<Box<ConnectOptions>>,
     pub(super) pause: Pause,
     /// The bounds of the session, but for `max_qos`.
     pub(super) limits: Limits,
@@ -224,7 +224,8 @@ impl Shared {
             inner.fail(&ConnectError::Setup(error));
         } else {
             let previous = inner.task.take();
-            let task = supervisor::run(self.clone(), inner.generation, options, previous);
+            let task =
+                supervisor::run(self.clone(), inner.generation, supervisor::Plan::new(options), previous);
             inner.task = Some(reactor::spawn(task));
         }
         self.release(inner);

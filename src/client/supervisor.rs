@@ -27,13 +27,13 @@ use crate::net::{self, HandshakeError};
 use crate::session::{self, Event, Keep};
 
 /// The task of one `connect`. `previous` is that of the one before, which may still say goodbye.
-pub(super) async fn run(shared: Arc<Shared>, generation: u64, options: Options, previous: Option<Task<()>>) {
+///
+/// This future lives as long as the connection, so it holds little: what only some steps need is boxed and gone after them.
+pub(super) async fn run(shared: Arc<Shared>, generation: u64, plan: Box<Plan>, previous: Option<Task<()>>) {
     if let Some(previous) = previous {
         previous.await;
     }
-    let default = options.reconnect.unwrap_or_default();
-    let backoff = Backoff::new(options.profiles.iter().map(|profile| profile.reconnect.unwrap_or(default)));
-    let mut supervisor = Supervisor { shared: &shared, generation, options: &options, backoff };
+    let mut supervisor = Supervisor { shared: &shared, generation, plan: Some(plan) };
     if AssertUnwindSafe(supervisor.supervise()).catch_unwind().await.is_err() {
         // a bug of ours; the panic's message has gone to standard error
         tracing::error!(target: "mqtt", "internal error, the connection is given up");
@@ -45,8 +45,23 @@ pub(super) async fn run(shared: Arc<Shared>, generation: u64, options: Options, 
 struct Supervisor<'a> {
     shared: &'a Arc<Shared>,
     generation: u64,
-    options: &'a Options,
+    /// Gone once there is a connection that nothing will follow.
+    plan: Option<Box<Plan>>,
+}
+
+/// What attempts need.
+pub(super) struct Plan {
+    options: Options,
     backoff: Backoff,
+}
+
+impl Plan {
+    pub(super) fn new(options: Options) -> Box<Plan> {
+        let default = options.reconnect.unwrap_or_default();
+        let backoff =
+            Backoff::new(options.profiles.iter().map(|profile| profile.reconnect.unwrap_or(default)));
+        Box::new(Plan { options, backoff })
+    }
 }
 
 /// How an attempt, and the connection that it may have led to, ended.
@@ -62,7 +77,7 @@ enum Outcome {
 impl Supervisor<'_> {
     async fn supervise(&mut self) {
         loop {
-            let outcome = match self.attempt(self.backoff.profile()).await {
+            let outcome = match self.attempt().await {
                 Ok(outcome) => outcome,
                 Err(error) => Outcome::Failed(error),
             };
@@ -71,10 +86,9 @@ impl Supervisor<'_> {
                 Outcome::Failed(error) => self.failed(&error),
                 Outcome::Lost(end) => self.lost(&end),
             };
-            if !go_on {
-                return;
-            }
-            let wait = self.backoff.wait(self.clock().lot().unwrap_or_else(random));
+            let lot = self.clock().lot().unwrap_or_else(random);
+            let Some(plan) = self.plan.as_mut().filter(|_| go_on) else { return };
+            let wait = plan.backoff.wait(lot);
             tracing::debug!(target: "mqtt", "next attempt in {wait:?}");
             // a wait that no clock can show is one for ever
             let until = self.clock().now().checked_add(wait);
@@ -111,13 +125,13 @@ impl Supervisor<'_> {
     }
 
     /// The profile is tried from now on; none if the attempt is replaced.
-    fn begin(&self, index: usize, profile: &Profile) -> Option<()> {
+    fn begin(&self, index: usize, profile: &Profile, options: &Options) -> Option<()> {
         let mut inner = self.shared.current(self.generation)?;
         if let Some(limits) = profile.limits {
             inner.set_limits(limits);
         }
         inner.session.set_broker(profile.broker);
-        if self.options.report_attempts {
+        if options.report_attempts {
             inner.session.events().push(Event::Attempt { profile: index as u16 });
         }
         self.shared.release(inner);
@@ -125,46 +139,9 @@ impl Supervisor<'_> {
     }
 
     /// One attempt, and the connection if there comes one.
-    async fn attempt(&self, index: usize) -> Result<Outcome, ConnectError> {
-        let profile = &self.options.profiles[index];
-        if let Some(time) = profile.not_before
-            && Box::pin(self.await_wall_clock(time)).await.is_none()
-        {
-            return Ok(Outcome::Replaced);
-        }
-        if self.begin(index, profile).is_none() {
-            return Ok(Outcome::Replaced);
-        }
-        let credentials = if self.options.ask_credentials {
-            match Box::pin(self.ask(Event::CredentialsWanted, |inner| &mut inner.credentials)).await {
-                Some(given) => Some(given.ok_or(ConnectError::NoCredentials)?),
-                None => return Ok(Outcome::Replaced),
-            }
-        } else {
-            None
-        };
-        let deadline = self.clock().now().checked_add(self.options.connect_timeout);
-        let dialling = self.shared.dial();
-        let Some(stream) = Box::pin(self.unless_replaced(self.dial(profile, deadline))).await else {
-            return Ok(Outcome::Replaced);
-        };
-        drop(dialling);
-        let stream = stream?;
-        let asks = self.shared.lock().asks_connect;
-        let introduction = if asks {
-            let question = Event::ConnectWanted { profile: index as u16 };
-            let answer = self.ask(question, |inner| &mut inner.introduction);
-            match Box::pin(before(self.clock(), deadline, answer)).await.ok_or(ConnectError::SendTimeout)? {
-                Some(given) => Some(given),
-                None => return Ok(Outcome::Replaced),
-            }
-        } else {
-            None
-        };
-        if !self.send_connect(profile, introduction.as_ref(), credentials.as_ref(), &stream, deadline) {
-            return Ok(Outcome::Replaced);
-        }
-        let mut driver = Driver::new(self.shared.clone(), self.generation, stream);
+    async fn attempt(&mut self) -> Result<Outcome, ConnectError> {
+        let Some(mut driver) = Box::pin(self.open()).await? else { return Ok(Outcome::Replaced) };
+        self.plan.take_if(|plan| plan.options.reconnect.is_none());
         let end = driver.run().await;
         if let Some(outcome) = self.conclude(end) {
             return outcome;
@@ -173,6 +150,51 @@ impl Supervisor<'_> {
             Box::pin(driver.say_goodbye(last_words)).await;
         }
         Ok(Outcome::Replaced)
+    }
+
+    /// A byte stream with CONNECT to be sent; none if the attempt is replaced.
+    async fn open(&self) -> Result<Option<Driver>, ConnectError> {
+        let Some(plan) = &self.plan else { return Ok(None) };
+        let options = &plan.options;
+        let index = plan.backoff.profile();
+        let profile = &options.profiles[index];
+        if let Some(time) = profile.not_before
+            && self.await_wall_clock(time).await.is_none()
+        {
+            return Ok(None);
+        }
+        if self.begin(index, profile, options).is_none() {
+            return Ok(None);
+        }
+        let credentials = if options.ask_credentials {
+            match self.ask(Event::CredentialsWanted, |inner| &mut inner.credentials).await {
+                Some(given) => Some(given.ok_or(ConnectError::NoCredentials)?),
+                None => return Ok(None),
+            }
+        } else {
+            None
+        };
+        let deadline = self.clock().now().checked_add(options.connect_timeout);
+        let dialling = self.shared.dial();
+        let Some(stream) = self.unless_replaced(self.dial(profile, deadline)).await else {
+            return Ok(None);
+        };
+        drop(dialling);
+        let stream = stream?;
+        let asks = self.shared.lock().asks_connect;
+        let introduction = if asks {
+            let question = Event::ConnectWanted { profile: index as u16 };
+            let answer = self.ask(question, |inner| &mut inner.introduction);
+            match before(self.clock(), deadline, answer).await.ok_or(ConnectError::SendTimeout)? {
+                Some(given) => Some(given),
+                None => return Ok(None),
+            }
+        } else {
+            None
+        };
+        let sends =
+            self.send_connect(profile, introduction.as_deref(), credentials.as_deref(), &stream, deadline);
+        Ok(sends.then(|| Driver::new(self.shared.clone(), self.generation, stream)))
     }
 
     /// How a connection ended that the caller has not ended.
@@ -254,14 +276,15 @@ impl Supervisor<'_> {
     fn failed(&self, error: &ConnectError) -> bool {
         let Some(mut inner) = self.shared.current(self.generation) else { return false };
         // Unless the options say otherwise, the first attempt after `connect` is not repeated.
+        let options = self.plan.as_ref().map(|plan| &plan.options);
         let retries = match inner.state {
             State::Reconnecting => true,
-            _ => self.options.retry_first && self.options.reconnect.is_some(),
+            _ => options.is_some_and(|options| options.retry_first && options.reconnect.is_some()),
         };
         if retries {
             tracing::info!(target: "mqtt", "attempt failed: {error}");
             inner.end_connection(Keep::Session);
-            if self.options.report_attempts {
+            if options.is_some_and(|options| options.report_attempts) {
                 let detail = error.to_string();
                 inner.session.events().push(Event::AttemptFailed { reason: error.reason(), detail: &detail });
             }
@@ -279,7 +302,7 @@ impl Supervisor<'_> {
         let Some(mut inner) = shared.current(self.generation) else { return false };
         tracing::warn!(target: "mqtt", "connection lost: {end}");
         if inner.session.progressed(shared.clock.now()) {
-            self.backoff.progressed();
+            self.plan.iter_mut().for_each(|plan| plan.backoff.progressed());
         }
         let retries = inner.reconnects_after_loss;
         let keep = if retries { Keep::Session } else { inner.keep };
@@ -407,5 +430,19 @@ mod tests {
         let drawn: Vec<f64> = (0..200).map(|_| random()).collect();
         assert!(drawn.iter().all(|random| (-1.0..=1.0).contains(random)));
         assert!(drawn.iter().any(|random| *random < -0.2) && drawn.iter().any(|random| *random > 0.2));
+    }
+
+    #[test]
+    fn the_task_of_an_idle_connection_is_small() {
+        struct Deaf;
+        impl crate::client::Sink for Deaf {
+            fn ready(&self) {}
+        }
+        let server = crate::client::Server { host: "host".into(), port: 1 };
+        let plan = Plan::new(Options::new(Profile::new(server, ConnectOptions::default())));
+        let session = session::Session::new(Default::default());
+        let task = size_of_val(&run(Shared::new(session, Clock::real(), Arc::new(Deaf)), 1, plan, None));
+        assert!(task <= 384, "{task} bytes: box what only some steps need");
+        assert!(size_of::<Shared>() <= 1184, "{} bytes", size_of::<Shared>());
     }
 }

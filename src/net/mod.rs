@@ -1,6 +1,7 @@
 //! From an address to a byte stream. Nothing here knows MQTT, and nothing here waits for ever by design but a peer:
 //! limits are the caller's, who drops the future.
 
+mod blocking;
 mod handshake;
 pub mod pem;
 pub mod psk;
@@ -114,9 +115,9 @@ pub async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         return Ok(vec![SocketAddr::new(ip, port)]);
     }
     let name = host.to_owned();
-    // getaddrinfo blocks, and what it waits for nobody can cancel: it has a thread of its own, and the caller stops
-    // waiting for that
-    let addresses: Vec<_> = smol::unblock(move || (name.as_str(), port).to_socket_addrs()).await?.collect();
+    // getaddrinfo blocks, and what it waits for nobody can cancel: the caller just stops waiting
+    let addresses: Vec<_> =
+        blocking::unblock(move || (name.as_str(), port).to_socket_addrs()).await??.collect();
     if addresses.is_empty() {
         return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
     }

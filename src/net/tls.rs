@@ -23,6 +23,7 @@ use rustls::{ALL_CIPHER_SUITES, AlertDescription, Certificate, PrivateKey, Serve
 use rustls::{SignatureScheme, SupportedCipherSuite};
 use tracing::warn;
 
+use super::blocking::unblock;
 use super::handshake::HandshakeError;
 use super::pem::Pem;
 use super::verify::{Anybody, Verifier, all_readable, is_signed_by};
@@ -107,7 +108,8 @@ where
     // reading files and the trust store takes milliseconds, or much longer on a network drive
     let prepared = {
         let tls = tls.clone();
-        smol::unblock(move || prepare(&tls)).await.map_err(HandshakeError::new)?
+        let done = unblock(move || prepare(&tls)).await;
+        done.unwrap_or_else(|error| Err(error.to_string())).map_err(HandshakeError::new)?
     };
     let connector = async_tls::TlsConnector::from(prepared.config.clone());
     let stream = Lasting { stream, broken: None, arrived: false };

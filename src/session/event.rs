@@ -208,6 +208,7 @@ const DUP: u8 = 1 << 3;
 const OVERFLOW: u8 = 1 << 4;
 
 const _: () = assert!(RECORD == 16);
+
 /// Whether memory is kept for the next batch: not so much that an idle client would be large for ever, not what was
 /// hardly used, and not what is as quickly allocated anew as an idle client would hold it for nothing.
 fn worth_keeping(used: usize, capacity: usize) -> bool {

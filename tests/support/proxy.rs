@@ -250,11 +250,8 @@ impl Link {
                 Some(Blow::Cut) => break,
                 Some(Blow::Reset) => return self.reset(),
                 Some(Blow::HalfDeliver) => muted = Some(Instant::now() + Duration::from_millis(40)),
-                Some(Blow::Stall) => {
-                    if to.write_all(&buffer[deliver..n]).is_err() {
-                        break;
-                    }
-                }
+                Some(Blow::Stall) if to.write_all(&buffer[deliver..n]).is_err() => break,
+                Some(Blow::Stall) => {}
             }
         }
         self.dead.store(true, Ordering::SeqCst);

@@ -14,11 +14,12 @@ mod decode;
 mod encode;
 
 use std::cell::RefCell;
+use std::rc::Rc;
 
 use mlua::{AnyUserData, MetaMethod, MultiValue, Table, UserDataFields, Value};
 
 use crate::lua::args::{Arg, Args, Raise};
-use crate::lua::{Maker, Reply, Thrown, reply};
+use crate::lua::{Maker, Reply, State, Thrown, reply};
 use decode::{Build, Decoder, Progress};
 
 /// How deep containers may stand in each other unless told otherwise.
@@ -122,7 +123,7 @@ fn encoder(args: &Args<'_>) -> Reply {
     reply(args.lua, object)
 }
 
-fn read(_: &std::rc::Rc<crate::lua::State>, mut args: Args<'_>) -> Result<MultiValue, Thrown> {
+fn read(_: &Rc<State>, mut args: Args<'_>) -> Result<MultiValue, Thrown> {
     /// Bytes at a time, unless told otherwise.
     const SIZE: i64 = 1024;
     let lua = args.lua;
@@ -161,7 +162,7 @@ fn decoder(args: &Args<'_>, options: &Options) -> Result<AnyUserData, Raise> {
     Ok(object)
 }
 
-fn decode_whole(_: &std::rc::Rc<crate::lua::State>, args: Args<'_>) -> Result<MultiValue, Thrown> {
+fn decode_whole(_: &Rc<State>, args: Args<'_>) -> Result<MultiValue, Thrown> {
     let text = args.at(1).bytes()?;
     let options = Options::of(&args.at(2))?;
     let mut decoder = Decoder::new(options.depth, options.null.clone());
@@ -173,7 +174,7 @@ fn decode_whole(_: &std::rc::Rc<crate::lua::State>, args: Args<'_>) -> Result<Mu
     }
 }
 
-fn write(_: &std::rc::Rc<crate::lua::State>, mut args: Args<'_>) -> Result<MultiValue, Thrown> {
+fn write(_: &Rc<State>, mut args: Args<'_>) -> Result<MultiValue, Thrown> {
     let object = own::<Decoder>(&mut args, "sjson.decoder")?;
     let text = args.at(1).bytes()?;
     let it = object.borrow::<RefCell<Decoder>>()?;
