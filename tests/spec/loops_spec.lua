@@ -1,4 +1,5 @@
--- The glue for other event loops, each under the real library. #interop: it depends on the interpreter's build of it.
+-- The glue for other event loops, each under the real library. #interpreter: each interpreter has a build of
+-- it of its own.
 
 local mqtt = require("mqtt")
 local tmr = require("mqtt.tmr")
@@ -93,7 +94,7 @@ end
 
 for _, name in ipairs { "copas", "luv", "cqueues", "socket" } do
   local loop = loops[name]
-  describe("mqtt." .. name .. " #interop", function()
+  describe("mqtt." .. name .. " #interpreter", function()
     if not loop.library then
       pending("is not tried: this interpreter has no " .. name)
       return
@@ -148,7 +149,7 @@ for _, name in ipairs { "copas", "luv", "cqueues", "socket" } do
   end)
 end
 
-describe("mqtt.luv #interop", function()
+describe("mqtt.luv #interpreter", function()
   if not loops.luv.library then
     pending("is not tried: this interpreter has no luv")
     return
@@ -170,7 +171,7 @@ describe("mqtt.luv #interop", function()
   end)
 end)
 
-describe("mqtt.socket.select #interop", function()
+describe("mqtt.socket.select #interpreter", function()
   after_each(support.finish)
 
   it("is luasocket's select for the sockets that it is given", function()
