@@ -70,7 +70,7 @@ fn qos_2_delivers_exactly_once_and_in_order() {
 struct Deaf;
 
 impl Sink for Deaf {
-    fn ready(&self) {}
+    fn ready(&self, _: u32) {}
 }
 
 /// One side of the conversation.
