@@ -127,6 +127,27 @@ describe("a refused handshake", function()
     assert.are.equal(2, warnings)
   end)
 
+  it("comes from a server that knows none of the protocols or suites that were asked for", function()
+    local ca = file("ca.pem")
+    local port = serve("server.pem", "-tls1_3 -alpn mqtt,x-amzn-mqtt-ca -ciphersuites TLS_AES_256_GCM_SHA384")
+    refused(port, { ca_cert = ca, alpn = { "h2", "http/1.1" } }, "none of the protocols in alpn")
+    refused(port, { ca_cert = ca, cipher_suites = "TLS_AES_128_GCM_SHA256" }, "none of the offered cipher suites")
+    -- s_server is no broker: with what it wants, the next hurdle is CONNACK
+    local reason
+    support.client("id\n"):connect("localhost", port, {
+      ca_cert = ca, alpn = { "mqtt" }, cipher_suites = { "TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384" },
+    }, nil, nil, function(_, r) reason = r end)
+    kit.eventually(function() return reason end)
+    assert.are.equal(mqtt.CONN_FAIL_NOT_A_CONNACK_MSG, reason)
+  end)
+
+  it("is an argument error where certificate and key do not match", function()
+    assert.error_matches(function()
+      local secure = { client_cert = file("client.pem"), client_key = file("server.key") }
+      support.client("pair"):connect("localhost", 8883, secure)
+    end, "bad argument #3 to 'connect' %('client_key': it does not match client_cert%)")
+  end)
+
   it("tells no secret", function()
     local secret = "hunter2"
     local told = {}

@@ -256,6 +256,28 @@ fn files_are_read_again_before_a_reconnect_and_nothing_is_sent_if_they_do_not_fi
     assert!(came());
 }
 
+#[test]
+fn mqtt_6_0_0_1_a_frame_that_is_not_binary_ends_the_connection_of_the_client() {
+    for first in [Message::text("\u{d0}\0"), Message::text("")] {
+        let (tell, gone) = channel();
+        let script = parking_lot::Mutex::new((first, tell));
+        let port = listen(move |socket| {
+            let (first, tell) = &*script.lock();
+            let mut frames = Frames { socket: accept(socket), rest: Vec::new() };
+            welcome(&mut frames);
+            frames.socket.send(first.clone()).unwrap();
+            // a message that must not be heard any more
+            let _ = frames.socket.send(Message::binary(message("t", b"late")));
+            tell.send(io::copy(frames.socket.get_mut(), &mut io::sink()).is_ok()).unwrap();
+        });
+        let mut tested = Tested::new();
+        tested.client.connect(over(transport(None, true), options(port)));
+        assert_eq!([tested.next(), tested.next()], [CONNECTED, Seen::Offline]);
+        tested.expect_rest();
+        gone.recv_timeout(LIMIT).expect("the client hangs up");
+    }
+}
+
 /// What a server does not answer to.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Silent {
