@@ -5,6 +5,7 @@
 local device = require("nodemcu.device")
 local world = require("nodemcu.sim")
 local language = require("nodemcu.language")
+local loading = require("nodemcu.loading")
 
 ---@class nodemcu
 local nodemcu = {}
@@ -49,6 +50,7 @@ local function install()
 
   _G.print = require("nodemcu.node_console").print
   language.install()
+  loading.install(rom)
 end
 
 ---@class nodemcu.settings
