@@ -566,6 +566,13 @@ describe("long names", function()
   })
 end)
 
+describe("an empty user name and password", function()
+  under("are not sent", same(function(chip)
+    local flags = parts(connect_packet(function() return modules[chip].Client("id", 60, "", "") end))
+    assert(flags < 64, flags)
+  end))
+end)
+
 describe("the constructor", function()
   under("leaves everything out, or wants an id and a keep-alive", {
     esp8266 = function(chip)
