@@ -165,6 +165,9 @@ const METHODS: [(&str, Method); 7] = [
     ("state", get_state),
 ];
 
+/// What timer objects can do on a device and not here.
+const MISSING: [(&str, &str); 2] = [("suspend", "tmr.suspend"), ("resume", "tmr.resume")];
+
 /// Makes the module's table.
 pub(crate) fn open(maker: &Maker<'_>) -> mlua::Result<Table> {
     let lua = maker.lua;
@@ -185,6 +188,10 @@ pub(crate) fn open(maker: &Maker<'_>) -> mlua::Result<Table> {
             method(state, &target, &args)
         })?;
     }
+    for (name, whole) in MISSING {
+        let missing = maker.function(name, move |_, _| Err(Raise(format!("{whole} is not simulated"))))?;
+        methods.push((name, missing));
+    }
     lua.register_userdata_type::<Handle>(|registry| {
         for (name, method) in methods {
             registry.add_field(name, method);
@@ -202,7 +209,7 @@ pub(crate) fn open(maker: &Maker<'_>) -> mlua::Result<Table> {
         reply(args.lua, (u128::from(seconds) & MASK) as u32)
     })?;
     maker.add(&tmr, "delay", |state, args| {
-        let micros = args.at(1).integer(0..=i64::from(i32::MAX))?;
+        let micros = args.at(1).truncated(0..=i64::from(i32::MAX))?;
         // On a virtual clock no time passes while Lua runs.
         if !state.clock.borrow().is_manual() {
             thread::sleep(Duration::from_micros(micros as u64));
@@ -314,7 +321,7 @@ fn get_state(_: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
 }
 
 fn interval_of(args: &Args<'_>) -> Result<Duration, Raise> {
-    Ok(Duration::from_millis(args.at(1).integer(1..=MAX_INTERVAL)? as u64))
+    Ok(Duration::from_millis(args.at(1).truncated(1..=MAX_INTERVAL)? as u64))
 }
 
 /// Starts a timer, or starts it anew.
