@@ -1,7 +1,8 @@
 //! `tmr`: timers as objects (`tmr.create`) and by number (the older form), run by the event loop.
 //!
 //! An armed timer lives without being referred to. The deadlines stand in [`Timers`]; one task on the network thread
-//! sleeps to the earliest and puts a word into the queue, and the loop looks for itself which timers are due.
+//! sleeps to the earliest and puts a word into the queue, which gives it its place among the events of the network. With
+//! nothing in the queue the loop looks for itself which timers are due.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
@@ -81,11 +82,11 @@ impl Timers {
         !self.armed.borrow().is_empty()
     }
 
-    /// The callback of the timer that is due first, if its time had come at `now`.
-    pub(crate) fn take_due(&self, now: Instant) -> Option<Call> {
+    /// The callback of the timer that is due first, if it was due then.
+    pub(crate) fn take_due(&self, then: Instant, now: Instant) -> Option<Call> {
         let timer = {
             let mut armed = self.armed.borrow_mut();
-            let first = armed.first_entry().filter(|first| first.key().0 <= now)?;
+            let first = armed.first_entry().filter(|first| first.key().0 <= then)?;
             first.remove()
         };
         let due = timer.deadline.take()?;
@@ -127,15 +128,20 @@ impl Timers {
             let queue = state.queue.clone();
             let task = reactor::spawn(async move {
                 clock.sleep_until(at).await;
-                queue.push(Entry::Timer);
+                queue.push(Entry::Timer(at));
             });
             (at, task)
         });
     }
 
+    /// The word that [`arm`](Self::arm) has put into the queue was taken from there.
+    pub(crate) fn rang(&self) {
+        *self.alarm.borrow_mut() = None;
+    }
+
     /// The clock is another one now.
     pub(crate) fn rearm(&self, state: &State) {
-        *self.alarm.borrow_mut() = None;
+        self.rang();
         self.arm(state);
     }
 
