@@ -283,14 +283,7 @@ impl State {
     pub(crate) fn turn(&self) -> Turn {
         // an error may have kept the last round from doing so
         self.timers.arm(self);
-        Turn {
-            budget: self.queue.len(),
-            timers: None,
-            unasked: true,
-            moved: false,
-            notable: false,
-            ran: 0,
-        }
+        Turn { budget: self.queue.len(), timers: None, unasked: true, moved: false, notable: false, ran: 0 }
     }
 
     /// What to do next in this round.
