@@ -22,7 +22,8 @@ local stop = mqtt.stop
 -- Without the runner nobody could start the script again: its loop ends.
 if not device.power then
   function device.power(kind)
-    device.warn(("node.%s: the loop ends here; mqtt-lua would start the script again"):format(kind))
+    local runner = kind == "dsleep" and "mqtt-lua --awake" or "mqtt-lua"
+    device.warn(("node.%s: the loop ends here; %s would start the script again"):format(kind, runner))
     stop()
   end
 end
