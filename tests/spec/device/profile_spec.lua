@@ -144,6 +144,15 @@ describe("secure as a boolean", function()
   })
 end)
 
+describe("a warning", function()
+  strict.under("is given once for each place", function(chip)
+    for _ = 1, 3 do strict.keep(strict.modules[chip].Client(("x"):rep(70), 60)) end
+    assert.are.equal(1, #warnings)
+    strict.keep(strict.modules[chip].Client(("x"):rep(70), 60))
+    assert.are.equal(2, #warnings)
+  end)
+end)
+
 describe("connect", function()
   strict.under("returns nothing, or true", {
     esp8266 = function(chip)
