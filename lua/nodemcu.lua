@@ -33,6 +33,7 @@ local rom = {}
 
 local function install()
   nodemcu.mqtt = mqtt
+  require("nodemcu.watchdog")
   nodemcu.tmr = device.seal("tmr", require("mqtt.tmr"))
   nodemcu.sim = world.sim
   for _, name in ipairs(MODULES) do nodemcu[name] = require("nodemcu." .. name) end

@@ -278,6 +278,18 @@ fn restart_runs_the_script_again_in_a_fresh_state() {
 }
 
 #[test]
+fn a_watchdog_that_is_not_fed_restarts_the_script() {
+    let it = run(
+        &[],
+        "print('boot', rtcmem.read32(0))
+         if rtcmem.read32(0) == 0 then tmr.softwd(1) end
+         rtcmem.write32(0, 1)",
+    );
+    assert_eq!(it.out, "boot\t0\nboot\t1\n", "{it:?}");
+    assert_eq!(it.err, "mqtt-lua: tmr.softwd: the time is up, restarting\n");
+}
+
+#[test]
 fn restart_gives_the_script_its_arguments_again() {
     let folder = folder("again");
     let script = folder.join("main.lua");

@@ -264,8 +264,8 @@ const EMBEDDED: &[(&str, &str, &str)] = embedded![
     "nodemcu/dht", "nodemcu/enduser_setup", "nodemcu/file", "nodemcu/gpio", "nodemcu/i2c",
     "nodemcu/language", "nodemcu/loading", "nodemcu/mqtt", "nodemcu/net", "nodemcu/node", "nodemcu/node_console",
     "nodemcu/profile", "nodemcu/profile_esp32", "nodemcu/profile_esp8266", "nodemcu/pwm", "nodemcu/rtcmem",
-    "nodemcu/rtctime", "nodemcu/sim", "nodemcu/sjson", "nodemcu/sntp", "nodemcu/tls", "nodemcu/uart", "nodemcu/wifi",
-    "nodemcu/wifi_ap", "nodemcu/wifi_events", "nodemcu/wifi_network", "nodemcu/wifi_station",
+    "nodemcu/rtctime", "nodemcu/sim", "nodemcu/sjson", "nodemcu/sntp", "nodemcu/tls", "nodemcu/uart",
+    "nodemcu/watchdog", "nodemcu/wifi", "nodemcu/wifi_ap", "nodemcu/wifi_events", "nodemcu/wifi_network", "nodemcu/wifi_station",
 ];
 
 /// The globals of the embedded modules: a script that makes a variable of its own of `type` or `string` does them no harm,
