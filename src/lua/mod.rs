@@ -59,6 +59,9 @@ pub struct Options {
     pub chip_id: Option<u32>,
     /// Where connections really go.
     pub map: Routes,
+    /// Whether `close` leaves a connect alone that came just before it, as on the ESP8266: the example in its manual ends
+    /// like that, and many a script has copied it.
+    pub finish_connects: bool,
 }
 
 /// Opens the module `mqtt`. The options of the first call for a Lua state count.
@@ -299,6 +302,8 @@ struct State {
     /// A loop runs callbacks, or an error has left one that did.
     dispatching: Cell<bool>,
     callbacks_run: Cell<u64>,
+    /// How often the loop has looked for something to do: what Lua does between two of these, it does in one go.
+    steps: Cell<u64>,
     /// Counters of clients that have been collected.
     past: Cell<Stats>,
     last_key: Cell<u32>,
@@ -324,6 +329,7 @@ impl State {
             stopping: Cell::new(false),
             dispatching: Cell::new(false),
             callbacks_run: Cell::new(0),
+            steps: Cell::new(0),
             past: Cell::default(),
             last_key: Cell::new(event_loop::STATE),
             started: Instant::now(),

@@ -17,6 +17,8 @@ pub(super) struct Device {
     pub(super) will: RefCell<Option<Box<Will>>>,
     /// The script has been told that it is connected, and not yet that it no longer is. `offline` runs only then.
     pub(super) announced: Cell<bool>,
+    /// The steps of the loop before the last `connect`.
+    pub(super) connected_at: Cell<u64>,
     /// The suback slot was set by `on`, so it runs for refusals too.
     pub(super) suback_by_on: Cell<bool>,
 }
