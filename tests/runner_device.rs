@@ -8,7 +8,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use device::{Outcome, finish, folder, run, runner};
+use device::{Device, Outcome, finish, folder, run, runner};
 use mqtt::broker::{Broker, BrokerOptions};
 
 fn broker() -> Broker {
@@ -275,6 +275,32 @@ fn a_close_in_one_go_with_connect_is_left_out_but_for_an_esp32() {
         ),
     );
     assert_eq!((it.status, it.err.as_str()), (Some(0), ""), "{it:?}");
+}
+
+#[test]
+fn the_callback_of_a_connect_with_autoreconnect_serves_all_connections_unless_there_is_another() {
+    for (on, lines) in
+        [("", ["up", "up", "up"]), ("m:on('connect', function() print('on') end)", ["up", "on", "on"])]
+    {
+        let broker = broker();
+        let folder = folder("again");
+        fs::write(
+            folder.join("main.lua"),
+            format!(
+                "m = mqtt.Client('again', 60)
+                 m:connect('127.0.0.1', {}, 0, 1, function(client) print('up') {on} end)",
+                broker.port()
+            ),
+        )
+        .unwrap();
+        let mut command = runner();
+        command.arg(folder.join("main.lua"));
+        let mut device = Device::start(command);
+        for line in lines {
+            assert_eq!(device.line(), line, "{on}");
+            assert!(broker.wait_until(device::LIMIT, |broker| broker.kill("again")));
+        }
+    }
 }
 
 #[test]

@@ -174,8 +174,7 @@ fn boot(cli: &Cli, routes: &Routes, source: Option<&[u8]>, start: Start) -> Resu
         let options = Options {
             chip_id: cli.chipid,
             map: routes.clone(),
-            // the ESP32 ends its client
-            finish_connects: cli.profile.as_deref() != Some("esp32"),
+            as_esp8266: cli.profile.as_deref() != Some("esp32"),
         };
         let chip_id = furnish(&lua, options, cli.config.is_some())?;
         let told = lua.create_table()?;

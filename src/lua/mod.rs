@@ -59,9 +59,10 @@ pub struct Options {
     pub chip_id: Option<u32>,
     /// Where connections really go.
     pub map: Routes,
-    /// Whether `close` leaves a connect alone that came just before it, as on the ESP8266: the example in its manual ends
-    /// like that, and many a script has copied it.
-    pub finish_connects: bool,
+    /// Whether to do two things as the ESP8266's firmware does them, for the sake of scripts that rely on it. `close`
+    /// leaves a connect alone that came just before it: an example that many have copied ends like that. And the first
+    /// callback of a connect with autoreconnect runs at each return, while there is no `on("connect")`.
+    pub as_esp8266: bool,
 }
 
 /// Opens the module `mqtt`. The options of the first call for a Lua state count.

@@ -207,6 +207,7 @@ fn connect(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
         username,
         password,
     };
+    let ok_stays = state.options.as_esp8266 && request.reconnect.is_some();
     let profile = Profile { transport: request.transport, ..Profile::new(request.server, connect) };
     let options = Options {
         reconnect: request.reconnect,
@@ -229,6 +230,8 @@ fn connect(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
         state.anchor(args.lua, peer.key, object)?;
     }
     device.connected_at.set(state.steps.get());
+    device.ok_stays.set(ok_stays);
+    device.accepted.set(false);
     peer.client.connect(options);
     reply(args.lua, true)
 }
@@ -361,7 +364,7 @@ fn get_state(_: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
 fn close(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     let peer = &target.peer;
     let device = target.device()?;
-    if state.options.finish_connects
+    if state.options.as_esp8266
         && device.connected_at.get() == state.steps.get()
         && peer.client.state() == Activity::Connecting
     {

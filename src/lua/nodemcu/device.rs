@@ -19,6 +19,10 @@ pub(super) struct Device {
     pub(super) announced: Cell<bool>,
     /// The steps of the loop before the last `connect`.
     pub(super) connected_at: Cell<u64>,
+    /// The first callback of the last `connect` serves all its connections, while there is no `on("connect")`.
+    pub(super) ok_stays: Cell<bool>,
+    /// A connection of the last `connect` was accepted.
+    pub(super) accepted: Cell<bool>,
     /// The suback slot was set by `on`, so it runs for refusals too.
     pub(super) suback_by_on: Cell<bool>,
 }
@@ -64,8 +68,11 @@ impl Face for Device {
             Event::Connected { session_present } => {
                 self.announced.set(true);
                 let with = With::Present(session_present);
-                let ok = call(slot::OK, with).map(|call| Call { how: How::Once, ..call });
-                peer.fill(slot::OK, false);
+                let stays = self.ok_stays.get() && !peer.has(slot::CONNECT);
+                let is_first = !self.accepted.replace(true);
+                let ok = call(slot::OK, with).filter(|_| stays || is_first);
+                let ok = ok.map(|call| if stays { call } else { Call { how: How::Once, ..call } });
+                peer.fill(slot::OK, stays && peer.has(slot::OK));
                 peer.fill(slot::NOK, false);
                 Calls(ok, call(slot::CONNECT, with))
             }

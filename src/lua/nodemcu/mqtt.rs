@@ -224,6 +224,8 @@ fn new_client(state: &Rc<State>, args: Args<'_>) -> Reply {
         will: RefCell::default(),
         announced: Cell::new(false),
         connected_at: Cell::new(u64::MAX),
+        ok_stays: Cell::new(false),
+        accepted: Cell::new(false),
         suback_by_on: Cell::new(true),
     };
     let (object, peer) = create(state, args.lua, config, device, each)?;
