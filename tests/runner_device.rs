@@ -278,26 +278,27 @@ fn a_close_in_one_go_with_connect_is_left_out_but_for_an_esp32() {
 }
 
 #[test]
-fn the_callback_of_a_connect_with_autoreconnect_serves_all_connections_unless_there_is_another() {
-    for (on, lines) in
-        [("", ["up", "up", "up"]), ("m:on('connect', function() print('on') end)", ["up", "on", "on"])]
-    {
+fn the_callback_of_a_connect_serves_later_connections_unless_there_is_another() {
+    let again = "m:on('offline', function() m:connect('127.0.0.1', PORT) end)";
+    let on = "m:on('connect', function() print('on') end)";
+    for (autoreconnect, then, lines) in [
+        (1, "", ["up", "up", "up"]),
+        (1, on, ["up", "on", "on"]),
+        (0, again, ["up", "up", "up"]),
+        (0, &format!("{again} {on}"), ["up", "on", "on"]),
+    ] {
         let broker = broker();
-        let folder = folder("again");
-        fs::write(
-            folder.join("main.lua"),
-            format!(
-                "m = mqtt.Client('again', 60)
-                 m:connect('127.0.0.1', {}, 0, 1, function(client) print('up') {on} end)",
-                broker.port()
-            ),
-        )
-        .unwrap();
+        let script = folder("again").join("main.lua");
+        let source = format!(
+            "m = mqtt.Client('again', 60)
+             m:connect('127.0.0.1', PORT, 0, {autoreconnect}, function() print('up') {then} end)"
+        );
+        fs::write(&script, source.replace("PORT", &broker.port().to_string())).unwrap();
         let mut command = runner();
-        command.arg(folder.join("main.lua"));
+        command.arg(&script);
         let mut device = Device::start(command);
         for line in lines {
-            assert_eq!(device.line(), line, "{on}");
+            assert_eq!(device.line(), line, "{then}");
             assert!(broker.wait_until(device::LIMIT, |broker| broker.kill("again")));
         }
     }

@@ -61,7 +61,7 @@ pub struct Options {
     pub map: Routes,
     /// Whether to do two things as the ESP8266's firmware does them, for the sake of scripts that rely on it. `close`
     /// leaves a connect alone that came just before it: an example that many have copied ends like that. And the first
-    /// callback of a connect with autoreconnect runs at each return, while there is no `on("connect")`.
+    /// callback of a connect serves later connections too, while there is no `on("connect")`, whose place it takes.
     pub as_esp8266: bool,
 }
 

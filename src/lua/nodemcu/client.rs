@@ -207,7 +207,6 @@ fn connect(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
         username,
         password,
     };
-    let ok_stays = state.options.as_esp8266 && request.reconnect.is_some();
     let profile = Profile { transport: request.transport, ..Profile::new(request.server, connect) };
     let options = Options {
         reconnect: request.reconnect,
@@ -224,14 +223,16 @@ fn connect(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
         let slots = [slot::OK, slot::NOK, slot::CONNECT, slot::CONNFAIL];
         call.key == peer.key && slots.contains(&call.slot)
     });
-    target.set(args, slot::OK, request.ok)?;
+    let keeps_ok = state.options.as_esp8266 && request.ok.is_none() && !peer.has(slot::CONNECT);
+    if !keeps_ok {
+        target.set(args, slot::OK, request.ok)?;
+        device.accepted.set(false);
+    }
     target.set(args, slot::NOK, request.nok)?;
     if state.peers.activate(peer) {
         state.anchor(args.lua, peer.key, object)?;
     }
     device.connected_at.set(state.steps.get());
-    device.ok_stays.set(ok_stays);
-    device.accepted.set(false);
     peer.client.connect(options);
     reply(args.lua, true)
 }
