@@ -61,9 +61,14 @@ function Arguments:last_function(first)
   end
 end
 
----Says something about the line of the script that is running.
+local said = {}
+
+---Says something about the line of the script that is running, once.
 function profile.warn(text)
-  device.warn(device.where() .. text)
+  text = device.where() .. text
+  if said[text] then return end
+  said[text] = true
+  device.warn(text)
 end
 
 ---A string that is no longer than the chip's field for it.
@@ -71,6 +76,11 @@ function profile.cut(value, length, what, chip)
   if #tostring(value) <= length then return value end
   profile.warn(("the %s cuts the %s to %d bytes"):format(chip, what, length))
   return tostring(value):sub(1, length)
+end
+
+---A user name or a password: the chips send no empty ones.
+function profile.credential(value)
+  if value ~= "" then return value end
 end
 
 -- ---- The module ----

@@ -471,6 +471,14 @@ describe("kit.run_script", function()
     assert.are.same({ "function\tfunction\tnumber\t512" }, script.output)
   end)
 
+  it("has them for require too", function()
+    run([[
+      local cjson, node = require("cjson"), require("node")
+      print(cjson.encode({ 1 }), node == _G.node, require("tmr") == tmr)
+    ]], { globals = { node = { heap = function() return 1 end } } })
+    assert.are.same({ "[1]\ttrue\ttrue" }, script.output)
+  end)
+
   it("leads its connects to the broker of the test, with and without TLS", function()
     local broker = support.broker()
     run([[

@@ -3,22 +3,25 @@
 
 local mqtt = require("mqtt")
 local tmr = require("mqtt.tmr")
+local loading = require("nodemcu.loading")
 local native = require("mqtt.test.native")
 
 local Script = {}
 Script.__index = Script
 
--- The device's modules beside mqtt and tmr; those that there are come from the module of the same name in `nodemcu`.
-local DEVICE = {
-  adc = true, bit = true, dht = true, enduser_setup = true, file = true, gpio = true, i2c = true, net = true,
-  node = true, pwm = true, rtcmem = true, rtctime = true, sjson = true, sntp = true, tls = true, uart = true,
-  wifi = true,
-}
+-- The device's modules beside mqtt and tmr, each by its name in `nodemcu`.
+local DEVICE = { cjson = "sjson" }
+for _, name in ipairs {
+  "adc", "bit", "dht", "enduser_setup", "file", "gpio", "i2c", "net", "node", "pwm", "rtcmem", "rtctime", "sjson",
+  "sntp", "tls", "uart", "wifi",
+} do
+  DEVICE[name] = name
+end
 
 local function load_into(env, path)
   local setfenv = rawget(_G, "setfenv")
-  if not setfenv then return loadfile(path, "bt", env) end
-  local chunk, why = loadfile(path)
+  if not setfenv then return loading.file(path, "bt", env) end
+  local chunk, why = loading.file(path)
   return chunk and setfenv(chunk, env), why
 end
 
@@ -68,7 +71,11 @@ local function loaders(script)
   function env.require(name)
     if loaded[name] ~= nil then return loaded[name] end
     local path = script.folder .. name:gsub("%.", "/") .. ".lua"
-    if not readable(path) then return require(name) end
+    if not readable(path) then
+      -- on a device the module behind the global
+      if DEVICE[name] or name == "tmr" then return env[name] end
+      return require(name)
+    end
     local chunk, why = load_into(env, path)
     if not chunk then error(why, 2) end
     local value = chunk(name)
@@ -108,7 +115,7 @@ local function environment(script, options)
     __index = function(_, name)
       local value = rawget(_G, name)
       if value ~= nil or not DEVICE[name] then return value end
-      local found, module = pcall(require, "nodemcu." .. name)
+      local found, module = pcall(require, "nodemcu." .. DEVICE[name])
       watch_power(script)
       env[name] = found and module or nil
       return env[name]

@@ -2,6 +2,7 @@
 
 local mqtt = require("mqtt")
 local kit = require("mqtt.test")
+local device = require("nodemcu.device")
 require("nodemcu")
 
 describe("tmr", function()
@@ -141,6 +142,19 @@ describe("tmr", function()
     assert.is_true(fired)
   end)
 
+  it("cuts fractions off", function()
+    local fired = false
+    tmr.alarm("2", 1000 / 300, tmr.ALARM_SINGLE, function() fired = true end)
+    clock:advance(2)
+    mqtt.poll()
+    assert.is_false(fired)
+    clock:advance(1)
+    mqtt.poll()
+    assert.is_true(fired)
+    assert.has_error(function() tmr.create():alarm(0.9, tmr.ALARM_SINGLE, function() end) end)
+    tmr.delay(1.5)
+  end)
+
   it("wants a function, a mode and a timer", function()
     for _, f in ipairs {
       function() tmr.alarm(1, 10, tmr.ALARM_SINGLE, nil) end,
@@ -162,5 +176,42 @@ describe("tmr", function()
     clock:advance(2500)
     assert.are.equal(2500000, (tmr.now() - micros) % 2 ^ 31)
     assert(tmr.time() - seconds >= 2)
+  end)
+end)
+
+describe("tmr.softwd", function()
+  local clock, power, warn, kinds
+
+  before_each(function()
+    clock, kinds = kit.clock(), {}
+    power, warn = device.power, device.warn
+    function device.power(kind) kinds[#kinds + 1] = kind end
+    function device.warn() end
+  end)
+
+  after_each(function()
+    tmr.softwd(-1)
+    device.power, device.warn = power, warn
+    clock:restore()
+  end)
+
+  it("restarts when it is not called again in time", function()
+    tmr.softwd(10000)
+    clock:advance(9999000)
+    tmr.softwd(3.5)
+    clock:advance(2900)
+    assert.are.same({}, kinds)
+    clock:advance(200)
+    assert.are.same({ "restart" }, kinds)
+    clock:advance(20000)
+    assert.are.same({ "restart" }, kinds)
+  end)
+
+  it("is stopped by a negative number", function()
+    tmr.softwd(1)
+    tmr.softwd(-1)
+    clock:advance(5000)
+    assert.are.same({}, kinds)
+    assert.has_error(function() tmr.softwd() end)
   end)
 end)
