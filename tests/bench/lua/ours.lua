@@ -102,6 +102,16 @@ function jobs.publish()
   end)
 end
 
+-- In one callback, and nothing is sent: for counting instructions.
+function jobs.callback()
+  local m = mqtt.Client { clientid = "lua", inflight = window }
+  m:connect("127.0.0.1", port, function()
+    for _ = 1, count do m:publish(topic, payload, qos, 0) end
+    os.exit(0, false)
+  end)
+  mqtt.run()
+end
+
 function jobs.receive()
   local on_message, wait = receiver()
   local m = client()

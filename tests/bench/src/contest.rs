@@ -18,8 +18,8 @@ pub struct Peer {
     pub command: Vec<String>,
     pub variables: Vec<(&'static str, String)>,
     is_ours: bool,
-    /// It cannot wait on a socket with a number above 1,023.
-    few_connections: bool,
+    /// It holds at most so many in one process.
+    connections: usize,
 }
 
 /// A peer, and what it keeps idle meanwhile.
@@ -57,7 +57,7 @@ fn peers() -> Result<Vec<Peer>, Box<dyn Error>> {
         command: vec![this.clone(), name.to_owned()],
         variables: Vec::new(),
         is_ours: false,
-        few_connections: false,
+        connections: 1000,
     };
     let mut peers = vec![rust("limit")];
     for (interpreter, feature) in [("lua5.3", "lua53"), ("luajit", "luajit")] {
@@ -70,7 +70,8 @@ fn peers() -> Result<Vec<Peer>, Box<dyn Error>> {
     match option_env!("LIBMOSQUITTO") {
         Some(program) => {
             let command = vec![program.to_owned()];
-            peers.push(Peer { command, few_connections: true, ..rust("libmosquitto") });
+            // its select() takes descriptors up to 1,023, and each client has three
+            peers.push(Peer { command, connections: 300, ..rust("libmosquitto") });
         }
         None => {
             println!("left out: libmosquitto, as its header was not there at build time (libmosquitto-dev)")
@@ -107,7 +108,7 @@ pub fn ours(root: &Path, interpreter: &'static str, feature: &str) -> Result<Pee
     let variable = if interpreter == "luajit" { "LUA_CPATH" } else { "LUA_CPATH_5_3" };
     let variables = vec![("LUA_PATH", format!("{}/lua/?.lua;;", root.display())), (variable, libraries)];
     let command = vec![interpreter.to_owned(), lua_file("ours.lua")];
-    Ok(Peer { name: interpreter, command, variables, is_ours: true, few_connections: false })
+    Ok(Peer { name: interpreter, command, variables, is_ours: true, connections: 1000 })
 }
 
 fn lua_file(name: &str) -> String {
@@ -145,22 +146,24 @@ fn hold(job: &Job, peers: &[Peer], options: &Options) -> Outcome {
 /// How much a peer has to do for about so many seconds.
 fn enough(contestant: &Contestant<'_>, job: &Job, port: u16, seconds: f64) -> Result<usize, Box<dyn Error>> {
     if job.shows == Shows::Memory {
-        return Ok(if contestant.peer.few_connections { 900 } else { 1000 });
+        return Ok(contestant.peer.connections);
     }
-    // the window job holds so many back
-    let (mut count, limit) = match (job.task, job.size) {
+    let (least, most) = match (job.task, job.size) {
         ("connect", _) => (200, 5_000),
         ("echo", _) => (1_000, 1_000_000),
         (_, size) if size > 1 << 20 => (2, 1_000),
-        _ => (if job.beside.is_some() { 200_000 } else { 20_000 }, 100_000_000),
+        // more than are held back
+        _ if job.beside.is_some() => (100_000, 100_000_000),
+        _ => (10_000, 100_000_000),
     };
+    let mut count = least;
     loop {
         let sample = trial::run(contestant, job, port, count)?;
         let next = (count as f64 * seconds / sample.seconds.max(1e-6)) as usize;
         // the first steps of a peer are slow: only a long run tells its rate
         let is_known = next < count * 2;
-        count = next.clamp(count / 10 + 2, count * 20).min(limit);
-        if is_known || count == limit {
+        count = next.min(count * 20).clamp(least, most);
+        if is_known || count == most {
             return Ok(count);
         }
     }
@@ -186,20 +189,25 @@ fn show(job: &Job, rows: &[Row<'_>]) {
                 print!("  {:>6} x {other}", significant(median / base));
             }
         }
-        if contestant.beside.is_some_and(|beside| Some(beside) == job.beside.map(|idle| idle[0])) {
-            let same =
-                |row: &&Row<'_>| row.0.peer.name == contestant.peer.name && row.0.beside != contestant.beside;
-            if let Some(base) = rows.iter().find(same).map(middle) {
-                let ratio = median / base;
-                print!("  {:.2} x the time", if job.shows == Shows::Rate { 1.0 / ratio } else { ratio });
-            }
+        if matches!(job.shows, Shows::Rate | Shows::Latency) {
+            print!("  {:.0} ns of processor each", processor(samples));
         }
-        if job.shows == Shows::Rate {
-            let processor = Spread::of(samples.iter().map(|sample| sample.processor)).middle;
-            print!("  {processor:.0} ns of processor each");
+        let idle = job.beside.filter(|[most, _]| contestant.beside == Some(most));
+        let without = |(other, ..): &&Row<'_>| {
+            other.peer.name == contestant.peer.name
+                && idle.is_some_and(|[_, least]| other.beside == Some(least))
+        };
+        if let Some(base) = rows.iter().find(without) {
+            let ratio = median / middle(base);
+            let time = if job.shows == Shows::Rate { 1.0 / ratio } else { ratio };
+            print!("  {time:.2} x the time, {:.2} x the processor", processor(samples) / processor(&base.2));
         }
         println!();
     }
+}
+
+fn processor(samples: &[Sample]) -> f64 {
+    Spread::of(samples.iter().map(|sample| sample.processor)).middle
 }
 
 fn middle(row: &Row<'_>) -> f64 {

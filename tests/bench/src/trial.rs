@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::error::Error;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
@@ -67,7 +67,8 @@ fn converse(
     core: Option<usize>,
     feed: Option<[String; 5]>,
 ) -> Result<HashMap<String, f64>, Box<dyn Error>> {
-    let mut peer = Guard(on_core(core, || command.stdout(Stdio::piped()).spawn())?);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut peer = Guard(on_core(core, || command.spawn())?);
     let output = peer.0.stdout.take().ok_or("no output")?;
     let (say, lines) = channel();
     thread::spawn(move || {
@@ -92,8 +93,13 @@ fn converse(
         }
     }
     drop(feeder);
+    let mut complaint = String::new();
+    peer.0.stderr.take().ok_or("no output")?.read_to_string(&mut complaint)?;
     let status = peer.0.wait()?;
-    if status.success() { Ok(told) } else { Err(format!("it ended with {status}").into()) }
+    if status.success() {
+        return Ok(told);
+    }
+    Err(format!("{status}, {}", complaint.lines().next().unwrap_or("without a word")).into())
 }
 
 /// A process that does not outlive the trial.

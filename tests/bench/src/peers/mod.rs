@@ -1,6 +1,6 @@
 //! The clients that are measured and written in Rust, as programs of their own: `bench limit|rumqttc PORT JOB COUNT SIZE`.
 //!
-//! What all peers print when they are done, whatever they are written in: a line of `name=value`, see [`Result`]. Before
+//! What all peers print when they are done, whatever they are written in: a line of `name=value` words. Before
 //! it comes the line `subscribed`, when a peer is ready to receive.
 
 pub mod limit;
@@ -48,7 +48,7 @@ impl Watch {
 }
 
 /// What all threads of this process have used.
-fn processor() -> Duration {
+pub fn processor() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
 }
