@@ -190,7 +190,7 @@ fn show(job: &Job, rows: &[Row<'_>]) {
             }
         }
         if matches!(job.shows, Shows::Rate | Shows::Latency) {
-            print!("  {:.0} ns of processor each", processor(samples));
+            print!("  {} of processor each", duration(processor(samples)));
         }
         let idle = job.beside.filter(|[most, _]| contestant.beside == Some(most));
         let without = |(other, ..): &&Row<'_>| {
@@ -227,6 +227,14 @@ impl Job {
         };
         let [middle, least, most] = [middle, least, most].map(|value| value / one);
         format!("{middle:>8.digits$} {unit} ({least:.digits$}..{most:.digits$})")
+    }
+}
+
+fn duration(nanoseconds: f64) -> String {
+    match nanoseconds {
+        _ if nanoseconds >= 1e6 => format!("{:.1} ms", nanoseconds / 1e6),
+        _ if nanoseconds >= 1e4 => format!("{:.1} us", nanoseconds / 1e3),
+        _ => format!("{nanoseconds:.0} ns"),
     }
 }
 

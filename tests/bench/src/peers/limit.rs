@@ -81,7 +81,9 @@ fn at_most_once(task: &Task) -> io::Result<()> {
     let mut left = (task.count - 1) * packet.len();
     while left > 0 {
         let n = left.min(packets.len());
-        socket.write_all(&packets[..n])?;
+        for piece in packets[..n].chunks(BATCH) {
+            socket.write_all(piece)?;
+        }
         left -= n;
     }
     socket.write_all(&wire::publish(TOPIC, 1, task.size))?;
@@ -135,7 +137,7 @@ fn receive(task: &Task) -> io::Result<()> {
     let length = wire::publish(&topic, qos, task.size).len();
     let id_at = length - task.size - 2;
     subscribe(&mut socket, &topic, qos)?;
-    let (mut input, mut have, mut left) = (vec![0; BATCH.max(length)], 0, task.count * length);
+    let (mut input, mut have, mut left) = (vec![0; BATCH], 0, task.count * length);
     let mut acknowledgements = Vec::with_capacity(BATCH);
     let mut watch = None;
     while left > 0 {
@@ -145,7 +147,7 @@ fn receive(task: &Task) -> io::Result<()> {
         if qos == 0 {
             continue;
         }
-        have += n;
+        have += n; // whole messages are far smaller than a batch
         acknowledgements.clear();
         let whole = have - have % length;
         for packet in input[..whole].chunks_exact(length) {
