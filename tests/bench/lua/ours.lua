@@ -93,7 +93,7 @@ local jobs = {}
 
 function jobs.publish()
   local late = (beside == "late" or beside == "held") and many or 0
-  if late > 0 then topic, window = beside .. "/" .. late, late + 500 end
+  if late > 0 then topic, window = beside .. "/" .. late, math.min(late + 500, 65535) end
   local m = client()
   if qos > 0 then return publish_acknowledged(m, late) end
   publish0(function(level) return m:publish(topic, payload, level, 0) end, function(done)
