@@ -19,7 +19,7 @@ use crate::server::{Broker, Server};
 /// What is done how often, the function of the release build that it runs through, and what it is to a reader.
 const STEPS: [(&str, usize, &str, &str); 8] = [
     ("callback0", IN_CALLBACK, "*hot::publish::publish", "client:publish, QoS 0, in a callback"),
-    ("callback1", IN_CALLBACK, "*hot::publish::publish", "client:publish, QoS 1, in a callback, into new memory"),
+    ("callback1", IN_CALLBACK, "*hot::publish::publish", "client:publish, QoS 1, in a callback, new memory"),
     ("publish0", MESSAGES, "*hot::publish::publish", "client:publish, QoS 0, in a loop, with what it sends"),
     ("publish1", MESSAGES, "*hot::publish::publish", "client:publish, QoS 1, in a loop, with what it sends"),
     ("receive0", MESSAGES, "*Session::handle_input", "a message of QoS 0 into the session"),
