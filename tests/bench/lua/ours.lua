@@ -19,6 +19,7 @@ local function client(id)
   local accepted = false
   local m = mqtt.Client { clientid = ("lua%d"):format(id or 0), keepalive = 60, inflight = window }
   m:on("connfail", function(_, _, detail) error(detail) end)
+  m:on("offline", function() error("the connection was lost") end)
   m:connect("127.0.0.1", port, function() accepted = true end)
   while not accepted do mqtt.poll(1) end
   return m
@@ -164,7 +165,10 @@ local mongoose = {}
 local function connect_mongoose()
   local mgos_mqtt = require("mgos_mqtt")
   local connected, left = false, many
-  mgos_mqtt.add_cloud_handler(function(event) connected = connected or event == "connected" end)
+  mgos_mqtt.add_cloud_handler(function(event)
+    assert(event ~= "disconnected", "the connection was lost")
+    connected = connected or event == "connected"
+  end)
   mgos_mqtt.configure { mqtt = { enable = true, server = "127.0.0.1:" .. port, cloud_events = true } }
   while not connected do mqtt.poll(1) end
   local MQTT = require("api_mqtt")
