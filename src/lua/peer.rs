@@ -70,8 +70,10 @@ pub(crate) struct Peer {
     filled: Cell<u32>,
     /// How often one of those has been set.
     changes: Cell<u32>,
-    /// Its userdata stands in the table of anchors.
+    /// Its userdata stands in the table of anchors …
     pub(crate) anchored: Cell<bool>,
+    /// … and it itself in this place of the list of such clients.
+    place: Cell<u32>,
     /// It stands in the list of those to flush.
     pub(crate) dirty: Cell<bool>,
     last_token: Cell<u32>,
@@ -88,6 +90,7 @@ impl Peer {
             filled: Cell::new(0),
             changes: Cell::new(0),
             anchored: Cell::new(false),
+            place: Cell::new(0),
             dirty: Cell::new(false),
             last_token: Cell::new(0),
         }
@@ -188,15 +191,23 @@ impl Peers {
     pub(crate) fn activate(&self, peer: &Rc<Peer>) -> bool {
         let fresh = !peer.anchored.replace(true);
         if fresh {
-            self.active.borrow_mut().push(peer.clone());
+            let mut active = self.active.borrow_mut();
+            peer.place.set(active.len() as u32);
+            active.push(peer.clone());
         }
         fresh
     }
 
     /// Notes that a client's userdata is no longer anchored.
     pub(crate) fn deactivate(&self, peer: &Peer) {
-        peer.anchored.set(false);
-        self.active.borrow_mut().retain(|other| other.key != peer.key);
+        if peer.anchored.replace(false) {
+            let mut active = self.active.borrow_mut();
+            let place = peer.place.get() as usize;
+            active.swap_remove(place);
+            if let Some(moved) = active.get(place) {
+                moved.place.set(place as u32);
+            }
+        }
     }
 
     /// Whether any client is connecting, connected, reconnecting or has events.
@@ -229,7 +240,9 @@ impl Peers {
 
     /// The anchored clients, which are forgotten here.
     pub(crate) fn take_active(&self) -> Vec<Rc<Peer>> {
-        mem::take(&mut self.active.borrow_mut())
+        let active = mem::take(&mut *self.active.borrow_mut());
+        active.iter().for_each(|peer| peer.anchored.set(false));
+        active
     }
 
     /// Notes that a client was published to inside a callback.

@@ -78,6 +78,22 @@ impl IdMap {
         Some(value)
     }
 
+    /// The first id from this one on, going round, that is not in use. There must be one.
+    #[inline]
+    fn free_from(&self, mut id: PacketId) -> PacketId {
+        while self.get(id).is_some() {
+            let (page, slot) = Self::place(id);
+            // The ids of a full page are passed over together: thousands may be held without an answer.
+            let full = slot == 0 && self.pages[page].as_ref().is_some_and(|page| page.used == 256);
+            id = if full {
+                PacketId::new((id.get() | 0xFF).wrapping_add(1)).unwrap_or(PacketId::MIN)
+            } else {
+                id.next()
+            };
+        }
+        id
+    }
+
     /// How many ids are in use.
     pub(super) fn len(&self) -> usize {
         self.len
@@ -112,10 +128,7 @@ impl Ids {
         if self.used.len() == usize::from(u16::MAX) {
             return None;
         }
-        let mut id = self.next;
-        while self.used.get(id).is_some() {
-            id = id.next();
-        }
+        let id = self.used.free_from(self.next);
         self.next = id.next();
         Some(id)
     }

@@ -7,8 +7,8 @@ use super::timer::Timer;
 use super::transmit::Kind;
 use super::{Error, Event, REQUEST, Session, State, trace};
 use crate::codec::Kind as PacketKind;
-use crate::codec::v4::{self, SubackCodes};
-use crate::codec::{Connack, ConnectCode, Delivery, Frame, Packet, PacketId, Publish, Qos, Version};
+use crate::codec::v4::{self, Incoming, SubackCodes};
+use crate::codec::{Connack, ConnectCode, Delivery, Frame, Packet, PacketId, Qos, Version};
 
 impl Session {
     /// Bytes came, the first of them this one: the broker lives. Before CONNACK it may be no broker, and shall not make us
@@ -25,9 +25,15 @@ impl Session {
 
     #[inline]
     pub(super) fn handle_frame(&mut self, now: Instant, frame: &Frame<'_>) -> Result<(), Error> {
-        let packet = v4::decode(frame)?;
         self.stats.packets_in += 1;
-        trace::received(&packet, frame);
+        if frame.header >> 4 == PacketKind::Publish as u8 && self.state == State::Connected {
+            let publish = v4::decode_publish(frame)?;
+            trace::received(frame);
+            self.handle_publish(&publish, frame.truncated);
+            return Ok(());
+        }
+        let packet = v4::decode(frame)?;
+        trace::received(frame);
         if let State::Connecting { clean_session, version } = self.state {
             return match packet {
                 Packet::Connack(connack) => self.handle_connack(now, connack, clean_session, version),
@@ -35,7 +41,7 @@ impl Session {
             };
         }
         match packet {
-            Packet::Publish(publish) => self.handle_publish(&publish, frame.truncated),
+            Packet::Publish(_) => unreachable!("taken above: the session is connected"),
             Packet::Puback(id) => self.handle_puback(id),
             Packet::Pubrec(id) => self.handle_pubrec(id),
             Packet::Pubrel(id) => self.handle_pubrel(id),
@@ -75,7 +81,7 @@ impl Session {
     }
 
     #[inline]
-    fn handle_publish(&mut self, publish: &Publish<'_>, truncated: bool) {
+    fn handle_publish(&mut self, publish: &Incoming<'_>, truncated: bool) {
         self.progress = true;
         let qos = publish.delivery.qos();
         // The answer goes out whether or not somebody wants the message [MQTT-4.5.0-2].
@@ -91,7 +97,7 @@ impl Session {
             }
         }
         self.stats.messages_in[qos as usize] += 1;
-        let (topic, payload) = (publish.topic.as_bytes(), publish.payload);
+        let (topic, payload) = (publish.topic, publish.payload);
         self.events.push(if truncated {
             Event::Overflow { topic, payload }
         } else {

@@ -8,10 +8,19 @@ use crate::codec::{Deframer, Frame, Packet, v4};
 /// The target of the lines.
 pub const TARGET: &str = "mqtt::packet";
 
-/// Says that `frame` arrived as `packet`.
+/// Says that `frame`, which decodes, arrived.
 #[inline]
-pub(super) fn received(packet: &Packet<'_>, frame: &Frame<'_>) {
-    tracing::trace!(target: TARGET, "<- {}", Line { packet, size: frame.size });
+pub(super) fn received(frame: &Frame<'_>) {
+    if tracing::enabled!(target: TARGET, tracing::Level::TRACE) {
+        received_slow(frame);
+    }
+}
+
+#[cold]
+fn received_slow(frame: &Frame<'_>) {
+    if let Ok(packet) = v4::decode(frame) {
+        tracing::trace!(target: TARGET, "<- {}", Line { packet: &packet, size: frame.size });
+    }
 }
 
 /// Says that the packets in `bytes`, encoded by us, go out.

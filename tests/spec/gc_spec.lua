@@ -205,6 +205,45 @@ describe("a client that nothing refers to", function()
   end)
 end)
 
+describe("several clients", function()
+  after_each(support.finish)
+
+  it("are each let go when they end, in whatever order, and the others live on", function()
+    local weak, broker = weak_table(), support.broker()
+    local clients, calls = {}, {}
+    for i = 1, 5 do
+      clients[i] = support.subscribed(support.connected(broker.port), "t")
+      clients[i]:on("message", function() calls[i] = (calls[i] or 0) + 1 end)
+      weak[clients[i]] = i
+    end
+    local left = { 1, 2, 3, 4, 5 }
+    for _, place in ipairs { 2, 1, 3, 1, 1 } do
+      clients[table.remove(left, place)]:close()
+      clients = (function(old)
+        local rest = {}
+        for _, i in ipairs(left) do rest[i] = old[i] end
+        return rest
+      end)(clients)
+      assert.is_true((pcall(kit.eventually, function()
+        scrub(20)
+        collectgarbage()
+        local n = 0
+        for _ in pairs(weak) do n = n + 1 end
+        return n == #left
+      end)))
+      calls = {}
+      broker:publish("t", "x")
+      kit.eventually(function()
+        for _, i in ipairs(left) do
+          if not calls[i] then return false end
+        end
+        return true
+      end)
+    end
+    assert.is_true(mqtt.run(30), "nothing is left that could call back")
+  end)
+end)
+
 describe("a timer that nothing refers to", function()
   after_each(support.finish)
 
