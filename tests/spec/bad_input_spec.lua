@@ -246,7 +246,7 @@ describe("a table of options", function()
     for key, values in pairs(rows) do
       for what, value in pairs(values) do
         local ok, message = pcall(call, { [key] = value })
-        assert(not ok, ("%s of %s is accepted as %s"):format(what, name, key))
+        assert(not ok, ("%s of %s is accepted as %s"):format(what, name, tostring(key)))
         assert.are.equal("string", type(message))
         assert(message:find(("to '%s' ("):format(name), 1, true), tostring(key) .. ": " .. message)
       end
