@@ -91,16 +91,16 @@ local function frexp(x)
   return x < 0 and -mantissa or mantissa, exponent
 end
 
--- By the table that they stand in.
+-- By the name of the table that they stand in.
 local GONE = {
-  [_G] = {
+  _G = {
     loadstring = function(text, name) return load(text, name or text) end,
     setfenv = setfenv,
     getfenv = getfenv,
     unpack = unpack,
     module = module,
   },
-  [math] = {
+  math = {
     pow = function(x, y) return x ^ y end,
     mod = math.fmod,
     log10 = function(x) return math.log(x, 10) end,
@@ -110,7 +110,7 @@ local GONE = {
     cosh = function(x) return (math.exp(x) + math.exp(-x)) / 2 end,
     tanh = function(x) return 1 - 2 / (math.exp(2 * x) + 1) end,
   },
-  [table] = {
+  table = {
     getn = function(list) return #list end,
     maxn = function(list)
       local max = 0
@@ -132,8 +132,8 @@ local GONE = {
       end
     end,
   },
-  [string] = { gfind = string.gmatch },
-  [package] = { seeall = seeall },
+  string = { gfind = string.gmatch },
+  package = { seeall = seeall },
 }
 
 -- ---- Numbers ----
@@ -213,15 +213,18 @@ end
 
 local installed = false
 
+-- Adds what is gone from the interpreter's own table of this name.
+local function complete(name, globals)
+  for key, f in pairs(GONE[name]) do
+    if rawget(_G[name], key) == nil then globals[key] = f end
+  end
+end
+
 ---Puts the device's language into the globals.
 function language.install()
   if installed then return end
   installed = true
-  for where, functions in pairs(GONE) do
-    for name, f in pairs(functions) do
-      if rawget(where, name) == nil then where[name] = f end
-    end
-  end
+  for name in pairs(GONE) do complete(name, _G[name]) end
   if math.type and not pcall(string.format, "%d", 0.5) then string.format = lenient(string.format) end
 
   local stock = loadfile
@@ -237,6 +240,19 @@ function language.install()
     local chunk, problem = load_by_name(name)
     if not chunk then error(problem, 0) end
     return chunk()
+  end
+end
+
+---Adds what is gone to an environment, whose `_G` it is, and leaves the globals alone. The methods of strings stay the
+---interpreter's.
+---@param env table
+function language.extend(env)
+  for name in pairs(GONE) do
+    if name ~= "_G" then
+      env[name] = {}
+      for key, value in pairs(_G[name]) do env[name][key] = value end
+    end
+    complete(name, env[name])
   end
 end
 

@@ -7,6 +7,9 @@ local native = require("mqtt.test.native")
 local Clock = {}
 Clock.__index = Clock
 
+-- The one that was started last and is not restored.
+local current
+
 -- How many milliseconds of real time are given to a network that does not come to rest: a name that does not resolve, a
 -- peer that is no embedded broker and leaves a connection half closed. After the first time it is not believed in again
 -- so easily.
@@ -45,6 +48,7 @@ end
 
 ---Brings the real clock back. Clients that were made under this one keep it and stand still.
 function Clock:restore() -- luacheck: ignore 212
+  current = nil
   native.restore()
 end
 
@@ -57,7 +61,14 @@ end
 
 ---@return nodemcu.mqtt.test.clock
 function clock.start()
-  return setmetatable({ hand = native.clock() }, Clock)
+  current = setmetatable({ hand = native.clock() }, Clock)
+  return current
+end
+
+---The clock that a test has started, or nil.
+---@return nodemcu.mqtt.test.clock?
+function clock.current()
+  return current
 end
 
 return clock

@@ -4,16 +4,11 @@
 local mqtt = require("mqtt")
 local tmr = require("mqtt.tmr")
 local native = require("mqtt.test.native")
+local language = require("nodemcu.language")
+local modules = require("nodemcu.modules")
 
 local Script = {}
 Script.__index = Script
-
--- The device's modules beside mqtt and tmr; those that there are come from the module of the same name in `nodemcu`.
-local DEVICE = {
-  adc = true, bit = true, dht = true, enduser_setup = true, file = true, gpio = true, i2c = true, net = true,
-  node = true, pwm = true, rtcmem = true, rtctime = true, sjson = true, sntp = true, tls = true, uart = true,
-  wifi = true,
-}
 
 local function load_into(env, path)
   local setfenv = rawget(_G, "setfenv")
@@ -37,7 +32,7 @@ local function call(f, ...)
 end
 
 -- `mqtt` and `tmr` as the script sees them: what it makes is noted down.
-local function modules(script)
+local function instruments(script)
   local clients, timers = script.made, script.timers
   local function client(...)
     local made = call(mqtt.Client, ...)
@@ -52,9 +47,12 @@ local function modules(script)
   return setmetatable({ Client = client }, { __index = mqtt }), setmetatable({ create = timer }, { __index = tmr })
 end
 
--- The script's `require`, `dofile` and `loadfile`: files of its own run in its environment too.
+-- The script's `require`, `dofile` and `loadfile`: files of its own run in its environment too, and are loaded anew
+-- for each script. A file of the project hides no module that is ours.
 local function loaders(script)
-  local env, loaded = script.env, {}
+  local env = script.env
+  local loaded = { mqtt = env.mqtt, ["nodemcu.mqtt"] = env.mqtt, ["mqtt.tmr"] = env.tmr }
+  env.package.loaded = setmetatable(loaded, { __index = package.loaded })
   local function find(name)
     local beside = script.folder .. name
     return readable(beside) and beside or name
@@ -66,13 +64,15 @@ local function loaders(script)
     return chunk()
   end
   function env.require(name)
-    if loaded[name] ~= nil then return loaded[name] end
+    local known = rawget(loaded, name)
+    if known ~= nil then return known end
     local path = script.folder .. name:gsub("%.", "/") .. ".lua"
     if not readable(path) then return require(name) end
     local chunk, why = load_into(env, path)
     if not chunk then error(why, 2) end
     local value = chunk(name)
-    loaded[name] = value == nil and true or value
+    if value ~= nil then loaded[name] = value end
+    if rawget(loaded, name) == nil then loaded[name] = true end
     return loaded[name]
   end
 end
@@ -82,8 +82,8 @@ local power
 
 -- Lets node.restart and node.dsleep stop the script, unless somebody else takes care of them.
 local function watch_power(script)
-  local device = package.loaded["nodemcu.device"]
-  if not device or device.power and device.power ~= power then return end
+  local device = require("nodemcu.device")
+  if device.power and device.power ~= power then return end
   power = function(kind)
     script.ended = kind
     script:stop()
@@ -96,22 +96,23 @@ local function environment(script, options)
   local env = script.env
   env._G = env
   env.arg = options.args or {}
-  env.mqtt, env.tmr = modules(script)
+  env.mqtt, env.tmr = instruments(script)
   function env.print(...)
     local words = {}
     for i = 1, select("#", ...) do words[i] = tostring((select(i, ...))) end
     script.output[#script.output + 1] = table.concat(words, "\t")
   end
+  language.extend(env)
   loaders(script)
   for name, value in pairs(options.globals or {}) do env[name] = value end
   setmetatable(env, {
     __index = function(_, name)
       local value = rawget(_G, name)
-      if value ~= nil or not DEVICE[name] then return value end
-      local found, module = pcall(require, "nodemcu." .. name)
-      watch_power(script)
-      env[name] = found and module or nil
-      return env[name]
+      if value ~= nil then return value end
+      local module = modules.find(name)
+      if module then watch_power(script) end
+      env[name] = module
+      return module
     end,
   })
 end
@@ -165,7 +166,11 @@ function script.run(path, options)
   if not chunk then error(why, 3) end
   if self.led then native.lead(options.broker.port) end
   local unpack = rawget(_G, "unpack") or table.unpack -- luacheck: ignore 143
-  chunk(unpack(self.env.arg))
+  local ok, err = pcall(chunk, unpack(self.env.arg))
+  if not ok then
+    self:stop() -- nobody else could
+    error(err, 0)
+  end
   return self
 end
 
