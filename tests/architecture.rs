@@ -122,6 +122,24 @@ fn no_file_is_a_giant() {
     }
 }
 
+/// A merge has once dropped the calls and kept the functions: nothing failed, and nothing ran.
+#[test]
+fn every_function_of_tests_run_is_called() {
+    let script = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/run")).unwrap();
+    let code =
+        || script.lines().filter(|line| !line.trim_start().starts_with('#') && !line.contains("export -f"));
+    let is_called = |name: &str| {
+        let is_name = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
+        let calls =
+            |line: &str| line.split(|c| !is_name(c)).any(|word| word == name) && !line.contains("() {");
+        code().any(calls)
+    };
+    let functions: Vec<_> = code().filter_map(|line| line.strip_suffix("() {")).collect();
+    assert!(functions.len() > 10);
+    let idle: Vec<_> = functions.into_iter().filter(|name| !is_called(name)).collect();
+    assert!(idle.is_empty(), "{idle:?}");
+}
+
 /// The normative statements of MQTT 3.1.1 (OASIS Standard, 29 October 2014, appendix B) that bind a client.
 const STATEMENTS: [&str; 84] = [
     "1.5.3-1", "1.5.3-2", "1.5.3-3", "2.2.2-1", "2.2.2-2", "2.3.1-1", "2.3.1-2", "2.3.1-3", "2.3.1-5",
