@@ -1,3 +1,5 @@
+-- The ends of an interpreter: whichever way it goes, it says goodbye.
+
 local kit = require("mqtt.test")
 local support = require("tests.spec.support")
 

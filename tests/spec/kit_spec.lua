@@ -1,3 +1,5 @@
+-- The test kit: eventually, the clock, the broker, the assertions for luassert.
+
 local mqtt = require("mqtt")
 local tmr = require("mqtt.tmr")
 local kit = require("mqtt.test")

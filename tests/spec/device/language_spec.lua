@@ -1,3 +1,5 @@
+-- The device's Lua where the interpreter's is newer, and where files are found.
+
 local language = require("nodemcu.language")
 local device = require("nodemcu.device")
 local nodemcu = require("nodemcu")

@@ -1,3 +1,5 @@
+-- sjson: encoding and decoding, also piece by piece.
+
 require("nodemcu")
 
 local function fails(pattern, f, ...)
