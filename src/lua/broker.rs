@@ -145,6 +145,7 @@ fn start(state: &State, args: &Args<'_>) -> Reply {
         kept = field("retained")?.map_or(Ok(Vec::new()), |arg| retained(&arg))?;
         at_first = field("faults")?.map(|arg| faults(&arg)).transpose()?;
     }
+    options.time = super::testing::time(state);
     let port = options.port;
     let broker = Broker::start(options)
         .map_err(|error: io::Error| Raise(format!("cannot start the broker on 127.0.0.1:{port}: {error}")))?;

@@ -177,6 +177,31 @@ describe("kit.clock", function()
     assert.are.equal(mqtt.CONN_FAIL_TIMEOUT_RECEIVING, reason)
   end)
 
+  it("moves what a broker holds back", function()
+    local broker = support.broker { faults = { delay = 15 } }
+    local client = support.client { clientid = "patient", connect_timeout = 20, keepalive = 0 }
+    local log = support.record(client, { "connect", "connfail", "puback", "message" })
+    client:connect("127.0.0.1", broker.port)
+    clock:advance(14999)
+    assert.are.equal("connecting", client:state())
+    clock:advance(1)
+    assert.are.equal("connected", client:state())
+    client:subscribe("t", 1)
+    client:publish("t", "x", 1)
+    clock:advance(10 * 1000)
+    client:publish("t", "y", 1)
+    clock:advance(4999)
+    assert.are.equal(1, #log)
+    assert.are.equal(2, #broker:received())
+    clock:advance(1) -- what came up meanwhile goes out with it
+    assert.are.equal(5, #log)
+    assert.are.equal(0, (client:pending()))
+    client:connect("127.0.0.1", broker.port) -- the answer comes too late once
+    broker:faults { delay = 25 }
+    clock:advance(20 * 1000)
+    assert.are.same({ "connfail", mqtt.CONN_FAIL_TIMEOUT_RECEIVING }, { log[#log][1], log[#log][2] })
+  end)
+
   it("lets a swallowed answer be missed", function()
     local broker = support.broker { faults = { swallow = { "pingresp" } } }
     local client = support.connected(broker.port, { keepalive = 60 })
