@@ -5,6 +5,7 @@
 local device = require("nodemcu.device")
 local modules = require("nodemcu.modules")
 local language = require("nodemcu.language")
+local loading = require("nodemcu.loading")
 
 ---@class nodemcu
 local nodemcu = {}
@@ -15,7 +16,8 @@ local stop = mqtt.stop
 -- Without the runner nobody could start the script again: its loop ends.
 if not device.power then
   function device.power(kind)
-    device.warn(("node.%s: the loop ends here; mqtt-lua would start the script again"):format(kind))
+    local runner = kind == "dsleep" and "mqtt-lua --awake" or "mqtt-lua"
+    device.warn(("node.%s: the loop ends here; %s would start the script again"):format(kind, runner))
     stop()
   end
 end
@@ -42,6 +44,7 @@ local function install()
 
   _G.print = require("nodemcu.node_console").print
   language.install()
+  loading.install(rom)
 end
 
 ---@class nodemcu.settings

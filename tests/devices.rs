@@ -281,6 +281,82 @@ fn an_update_is_checked_put_in_place_and_started() {
     assert_eq!(broker.accepted(), 2);
 }
 
+/// Files and readings by topics, in the manner of the firmware's own examples: no arguments for the client, the file
+/// opened last, timers by number, the callbacks' client and the variable's.
+const FILE_SERVER: &str = "
+    local m = mqtt.Client()
+    local commands = { run = dofile, remove = file.remove, write = file.write, close = function() file.close() end }
+    function commands.open(name) file.open(name, 'w+') end
+    function commands.read(name)
+      file.open(name)
+      local piece = file.read(1024)
+      while piece do
+        m:publish('/files/out', piece, 0, 0)
+        piece = file.read(1024)
+      end
+      file.close()
+    end
+    m:on('message', function(_, topic, data)
+      local order = sjson.decode(data)
+      commands[order.cmd](order.content)
+    end)
+    m:on('connect', function(client)
+      client:subscribe('/files/in', 0, function() print('ready') end)
+    end)
+    m:on('offline', function() print('offline') end)
+    m:connect('192.168.18.88', 1883, 0, 1)
+    tmr.alarm(0, 20, 1, function() m:publish('/files/time', 'time: ' .. tmr.time(), 0, 0) end)";
+
+#[test]
+fn files_go_over_topics_and_readings_flow_also_after_a_lost_connection() {
+    let broker = broker();
+    let root = folder("files");
+    fs::write(root.join("server.lua"), FILE_SERVER).unwrap();
+    let mut command = runner();
+    command.args(["--chipid", CHIP, "--map", &format!("*=127.0.0.1:{}", broker.port())]);
+    command.arg("server.lua").current_dir(&root);
+    let mut device = Device::start(command);
+    let order = |cmd: &str, content: &str| {
+        let order = format!("{{\"cmd\":\"{cmd}\",\"content\":{content:?}}}");
+        broker.publish("/files/in", order, AtMostOnce, false).unwrap();
+    };
+    let topic = |topic: &str| -> Vec<String> {
+        let received = broker.received().into_iter().filter(|it| &*it.topic == topic);
+        received.map(|it| String::from_utf8(it.payload.to_vec()).unwrap()).collect()
+    };
+    let readings = || topic("/files/time").len();
+    let lines = ["print([[hello world]])\n".to_owned(), format!("print([[{}]])\n", "x".repeat(2500))];
+    let whole = lines.concat();
+
+    assert_eq!(device.line(), "ready");
+    order("open", "test.lua");
+    for line in &lines {
+        order("write", line);
+    }
+    order("close", "");
+    order("run", "test.lua");
+    assert_eq!(device.line(), "hello world");
+    assert_eq!(device.line(), "x".repeat(2500));
+    assert_eq!(fs::read_to_string(root.join("test.lua")).unwrap(), whole);
+    order("read", "test.lua");
+    assert!(broker.wait_until(LIMIT, |_| topic("/files/out").concat() == whole));
+    assert_eq!(
+        topic("/files/out").iter().map(String::len).collect::<Vec<_>>(),
+        [1024, 1024, whole.len() - 2048]
+    );
+    assert!(broker.wait_until(LIMIT, |_| readings() >= 3));
+
+    assert!(broker.kill("NodeMCU_00A1B2"));
+    assert_eq!(device.line(), "offline");
+    assert_eq!(device.line(), "ready");
+    let before = readings();
+    order("remove", "test.lua");
+    order("read", "server.lua");
+    let all = whole + FILE_SERVER;
+    assert!(broker.wait_until(LIMIT, |_| topic("/files/out").concat() == all && readings() > before));
+    assert!(!root.join("test.lua").exists());
+}
+
 #[test]
 fn the_scripts_in_the_guide_run() {
     let guide = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/src/guide/device.md")).unwrap();

@@ -150,6 +150,64 @@ fn old_modules_that_change_their_globals_load() {
 }
 
 #[test]
+fn text_for_the_devices_lua_loads_as_a_script_and_as_its_parts() {
+    let folder = folder("backslashes");
+    fs::write(folder.join("env.lua"), r"env = '\-env'").unwrap();
+    fs::write(folder.join("part.lua"), r"return '\/part'").unwrap();
+    fs::write(folder.join("main.lua"), r"print('\=main', env, require('part'), dofile('part.lua'))").unwrap();
+    let environment = folder.join("env.lua");
+    let it = run_file(&["--env", environment.to_str().unwrap()], &folder.join("main.lua"));
+    assert_eq!(it.out, "=main\t-env\t/part\t/part\n", "{it:?}");
+    assert_eq!(run(&[], r"print('\=stdin')").out, "=stdin\n");
+}
+
+#[test]
+fn modules_of_the_device_can_be_required_unless_the_project_has_its_own() {
+    let folder = folder("required");
+    fs::write(folder.join("i2c.lua"), "return 'own'").unwrap();
+    fs::write(
+        folder.join("main.lua"),
+        "local cjson, node = require 'cjson', require('node')
+         dht = require('dht')
+         print(cjson.encode({ 1 }), node == _G.node, dht.read(4) == dht.OK, require('i2c'))
+         print(pcall(function() require('ds18b20').setup(3) end))",
+    )
+    .unwrap();
+    let it = run_file(&[], &folder.join("main.lua"));
+    let script = folder.join("main.lua");
+    assert_eq!(
+        it.out,
+        format!("[1]\ttrue\ttrue\town\nfalse\t{}:4: ds18b20.setup is not simulated\n", script.display()),
+        "{it:?}"
+    );
+}
+
+#[test]
+fn a_script_may_have_variables_with_the_names_of_luas_functions() {
+    let it = run(
+        &[],
+        "sim.on('gpio', function(pin, level) io.write('pin ', pin, ' ', level, '\\n') end)
+         local print = print
+         type, select, pcall, error, next, tonumber = 'relay', 1, 2, 3, 4, 5
+         math, table, string, os, debug, ipairs, pairs = 1, 2, 3, 4, 5, 6, 7
+         setmetatable, getmetatable, unpack, rawget, require = nil, nil, nil, nil, nil
+         gpio.mode(1, gpio.OUTPUT)
+         gpio.write(1, 1.0)
+         print(dht.read(4))
+         print(sjson.encode({ wifi.sta.getip(), node.heap() > 0, ('%d'):format(2.5), ('x'):rep(2.5) }))
+         wifi.eventmon.register(wifi.eventmon.STA_GOT_IP, function(info)
+           print(info.IP)
+           http.get('http://localhost')
+         end)",
+    );
+    assert_eq!(
+        it.out, "pin 1 1\n0\t21.5\t60\t500\t0\n[\"192.168.1.77\",true,\"2\",\"xx\"]\n192.168.1.77\n",
+        "{it:?}"
+    );
+    assert!(it.err.starts_with("mqtt-lua: stdin:12: http.get is not simulated\nstack traceback:"), "{it:?}");
+}
+
+#[test]
 fn profile_makes_mqtt_strict_and_warns_with_file_and_line() {
     let broker = broker();
     let source = |call: &str| {

@@ -1,8 +1,8 @@
--- The device's Lua, where the interpreter's is newer: what Lua 5.1 had and later versions dropped, and files that are
--- found where a device would have them. `install` puts it into the globals.
+-- The device's Lua, where the interpreter's is newer: what Lua 5.1 had and later versions dropped or made stricter.
+-- `install` puts it into the globals.
 
--- Much of this is about globals that only some versions have, or replaces them.
--- luacheck: std max, ignore 122 121
+-- Much of this is about functions that only some versions have, or replaces them.
+-- luacheck: std max, ignore 122
 
 local device = require("nodemcu.device")
 
@@ -94,7 +94,6 @@ end
 -- By the name of the table that they stand in.
 local GONE = {
   _G = {
-    loadstring = function(text, name) return load(text, name or text) end,
     setfenv = setfenv,
     getfenv = getfenv,
     unpack = unpack,
@@ -136,134 +135,109 @@ local GONE = {
   package = { seeall = seeall },
 }
 
--- ---- Numbers ----
+-- ---- Numbers and replacements ----
 
--- From Lua 5.3 on "%d" refuses a number with a fraction. Before, the fraction was cut off.
-local function lenient(format)
-  local function whole(value)
-    local number = type(value) == "string" and tonumber(value) or value
-    if math.type(number) ~= "float" or number ~= number or math.abs(number) >= 2 ^ 63 then return value end
-    return math.tointeger(number < 0 and math.ceil(number) or math.floor(number))
+local math_type = math.type
+
+-- The number without its fraction, an integer if it had one; other values as they are.
+local function whole(value)
+  if math_type(value) ~= "float" or value ~= value or math.abs(value) >= 2 ^ 63 then return value end
+  return math.tointeger(value < 0 and math.ceil(value) or math.floor(value))
+end
+
+-- What a stock function returned, or its error, of the place where the script called it.
+local function settle(name, ok, ...)
+  if ok then return ... end
+  device.raise(((...):gsub("'%?'", "'" .. name .. "'", 1)))
+end
+
+-- From Lua 5.3 on a number with a fraction is refused where a whole one is wanted. Before, the fraction was cut off:
+-- here that is done to the arguments from `first` on.
+local function cut_fractions(where, name, first)
+  local stock = where[name]
+  where[name] = function(...)
+    local count = select("#", ...)
+    for n = first, count do
+      if math_type((select(n, ...))) == "float" then
+        local arguments = { ... }
+        for m = n, count do arguments[m] = whole(arguments[m]) end
+        return settle(name, pcall(stock, unpack(arguments, 1, count)))
+      end
+    end
+    return settle(name, pcall(stock, ...))
   end
+end
+
+-- By the name of the table that they stand in: the functions, and the first argument that may have a fraction.
+local COUNTING = {
+  string = { sub = 2, byte = 2, char = 1, rep = 2, find = 3, match = 3 },
+  table = { concat = 3 },
+  math = { random = 1 },
+  os = { date = 2 },
+}
+
+-- The same for "%d" and its like.
+local function lenient_format(format)
   return function(text, ...)
     local count = select("#", ...)
-    if count == 0 or type(text) ~= "string" then return format(text, ...) end
     local arguments, n = { ... }, 0
-    for kind in text:gsub("%%%%", ""):gmatch("%%[-+ #0]*%d*%.?%d*(%a)") do
-      n = n + 1
-      if kind:match("[dioxXcu]") and arguments[n] ~= nil then arguments[n] = whole(arguments[n]) end
+    if count > 0 and type(text) == "string" then
+      for kind in text:gsub("%%%%", ""):gmatch("%%[-+ #0]*%d*%.?%d*(%a)") do
+        n = n + 1
+        if kind:match("[dioxXcu]") then arguments[n] = whole(tonumber(arguments[n]) or arguments[n]) end
+      end
     end
-    return format(text, unpack(arguments, 1, count))
+    return settle("format", pcall(format, text, unpack(arguments, 1, count)))
   end
 end
 
--- ---- Files ----
-
--- The folders that a name is looked for in: the file system of the device, the current one, that of the script.
-local function folders()
-  local list, seen = {}, {}
-  for _, folder in ipairs { device.root or ".", ".", device.scripts or "." } do
-    if not seen[folder] then
-      seen[folder] = true
-      list[#list + 1] = folder
-    end
+-- From Lua 5.2 on a replacement may have nothing but a digit or another % behind a %. Before, any character stood for
+-- itself.
+local function lenient_gsub(gsub)
+  return function(text, pattern, replacement, ...)
+    if type(replacement) ~= "string" then return gsub(text, pattern, replacement, ...) end
+    replacement = gsub(replacement, "%%(.)", function(behind)
+      if not behind:find("[%d%%]") then return behind end
+    end)
+    return settle("gsub", pcall(gsub, text, pattern, replacement, ...))
   end
-  return list
 end
 
-local function is_there(path)
-  local file = io.open(path, "rb")
-  -- a folder can be opened, not read
-  local readable = file and file:read(0) ~= nil or file and file:seek("end") == 0
-  if file then file:close() end
-  return readable
-end
-
--- The places of a file, the likely ones first.
-local function places(name)
-  if name:match("^/FLASH/") then name = name:sub(8) end
-  if name:match("^/") then return { name } end
-  local list = {}
-  for _, folder in ipairs(folders()) do
-    list[#list + 1] = folder == "." and name or folder .. "/" .. name
-  end
-  return list
-end
-
--- A chunk by the device's rules: NAME.lc is NAME.lua where it is not there, or is not what this Lua has compiled.
-local function load_file(stock, name)
-  local problem
-  for _, place in ipairs(places(name)) do
-    if is_there(place) then
-      local chunk
-      chunk, problem = stock(place)
-      if chunk then return chunk end
-      break
+-- Makes the device's out of an environment that has the interpreter's own libraries, or copies of them.
+local function adapt(env)
+  for name, functions in pairs(GONE) do
+    for key, f in pairs(functions) do
+      if rawget(_G[name], key) == nil then env[name][key] = f end
     end
   end
-  local source = name:match("^(.*)%.lc$")
-  if source then
-    for _, place in ipairs(places(source .. ".lua")) do
-      if is_there(place) then return stock(place) end
+  local text = env.string
+  if not pcall(text.rep, "", 0.5) then
+    text.format = lenient_format(text.format)
+    for name, functions in pairs(COUNTING) do
+      for key, first in pairs(functions) do cut_fractions(env[name], key, first) end
     end
   end
-  if problem then return nil, problem end
-  return stock(name)
+  if not pcall(text.gsub, "", "", "%.") then text.gsub = lenient_gsub(text.gsub) end
 end
 
 local installed = false
-
--- Adds what is gone from the interpreter's own table of this name.
-local function complete(name, globals)
-  for key, f in pairs(GONE[name]) do
-    if rawget(_G[name], key) == nil then globals[key] = f end
-  end
-end
 
 ---Puts the device's language into the globals.
 function language.install()
   if installed then return end
   installed = true
-  for name in pairs(GONE) do complete(name, _G[name]) end
-  if math.type and not pcall(string.format, "%d", 0.5) then string.format = lenient(string.format) end
-
-  local stock = loadfile
-  local function load_by_name(name, ...)
-    if type(name) ~= "string" then return stock(name, ...) end
-    local rest, count = { ... }, select("#", ...)
-    return load_file(function(place) return stock(place, unpack(rest, 1, count)) end, name)
-  end
-  local stock_dofile = dofile
-  loadfile = load_by_name
-  function dofile(name)
-    if type(name) ~= "string" then return stock_dofile(name) end
-    local chunk, problem = load_by_name(name)
-    if not chunk then error(problem, 0) end
-    return chunk()
-  end
+  adapt(_G)
 end
 
----Adds what is gone to an environment, whose `_G` it is, and leaves the globals alone. The methods of strings stay the
+---Puts it into an environment whose `_G` it is, and leaves the globals alone. The methods of strings stay the
 ---interpreter's.
 ---@param env table
 function language.extend(env)
-  for name in pairs(GONE) do
-    if name ~= "_G" then
-      env[name] = {}
-      for key, value in pairs(_G[name]) do env[name][key] = value end
-    end
-    complete(name, env[name])
+  for _, name in ipairs { "math", "os", "package", "string", "table" } do
+    env[name] = {}
+    for key, value in pairs(_G[name]) do env[name][key] = value end
   end
-end
-
----Has `require` find the parts of a project: beside its files and beside the script.
-function language.extend_path()
-  local patterns = {}
-  for _, folder in ipairs(folders()) do
-    patterns[#patterns + 1] = folder .. "/?.lua"
-    patterns[#patterns + 1] = folder .. "/?.lc"
-  end
-  package.path = table.concat(patterns, ";") .. ";" .. package.path
+  adapt(env)
 end
 
 return language

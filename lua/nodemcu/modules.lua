@@ -20,6 +20,13 @@ local OTHERS = {
 local is_module = {}
 for _, name in ipairs(modules.NAMES) do is_module[name] = true end
 
+---Whether it is one of these.
+---@param name string
+---@return boolean
+function modules.has(name)
+  return is_module[name] or OTHERS[name] ~= nil
+end
+
 ---A module, or what stands for one that is not simulated; nil where no device has one of that name.
 ---@param name string
 ---@return table?

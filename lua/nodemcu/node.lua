@@ -3,6 +3,7 @@
 local device = require("nodemcu.device")
 local world = require("nodemcu.sim")
 local console = require("nodemcu.node_console")
+local loading = require("nodemcu.loading")
 local chip_id = require("nodemcu.chip")
 local tmr = require("mqtt.tmr")
 local check = device.check
@@ -147,7 +148,7 @@ function node.compile(name)
   local file = require("nodemcu.file")
   local source = file.getcontents(name)
   if not source then device.raise("cannot open " .. name) end
-  local chunk, problem = (loadstring or load)(source, "@" .. name) -- luacheck: globals loadstring
+  local chunk, problem = loading.text(source, "@" .. name)
   if not chunk then device.raise(problem) end
   local target = name:match("^(.*)%.lua$")
   if not target then device.raise("not a .lua file") end

@@ -2,6 +2,7 @@
 -- types into the interpreter.
 
 local device = require("nodemcu.device")
+local loading = require("nodemcu.loading")
 local world = require("nodemcu.sim")
 local check = device.check
 
@@ -37,16 +38,14 @@ function console.output(callback, serial)
   also_here = serial ~= 0 and serial ~= false
 end
 
-local load_text = loadstring or load -- luacheck: globals loadstring
-
 -- A chunk; nil where the text is the beginning of one; nil and a message where it is none.
 local function compile(text)
   local expression = text:match("^%s*=(.*)$")
-  if expression then return load_text("return " .. expression, "=stdin") end
-  local chunk, problem = load_text(text, "=stdin")
+  if expression then return loading.text("return " .. expression, "=stdin") end
+  local chunk, problem = loading.text(text, "=stdin")
   if chunk then return chunk end
   if problem:match("<eof>'?$") then return nil end
-  chunk = load_text("return " .. text, "=stdin")
+  chunk = loading.text("return " .. text, "=stdin")
   if chunk then return chunk end
   return nil, problem
 end

@@ -73,6 +73,11 @@ function profile.cut(value, length, what, chip)
   return tostring(value):sub(1, length)
 end
 
+---A user name or a password: the chips send no empty ones.
+function profile.credential(value)
+  if value ~= "" then return value end
+end
+
 -- ---- The module ----
 
 ---@param mqtt table the real module

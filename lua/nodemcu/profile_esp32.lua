@@ -27,8 +27,8 @@ end
 function chip.new(_, args)
   local settings = { clientid = cut("clientid", args:string(1)), keepalive = args:integer(2) }
   if settings.keepalive == 0 then settings.keepalive = KEEPALIVE end
-  if args:is_string(3) then settings.username = cut("username", args[3]) end
-  if args:is_string(4) then settings.password = cut("password", args[4]) end
+  if args:is_string(3) then settings.username = profile.credential(cut("username", args[3])) end
+  if args:is_string(4) then settings.password = profile.credential(cut("password", args[4])) end
   settings.cleansession = not args:is_number(5) or tonumber(args[5]) ~= 0
   return settings
 end

@@ -41,6 +41,7 @@ function chip.new(_, args)
   for _, key in ipairs { "clientid", "username", "password" } do
     if settings[key] then settings[key] = profile.cut(settings[key], LONGEST, key, CHIP) end
   end
+  settings.username, settings.password = profile.credential(settings.username), profile.credential(settings.password)
   if settings.keepalive == nil or settings.keepalive == 0 then settings.keepalive = KEEPALIVE end
   settings.cleansession = math.min(settings.cleansession or 0, 1)
   if (settings.max_message_length or 0) == 0 then settings.max_message_length = MAX_MESSAGE end

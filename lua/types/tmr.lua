@@ -90,4 +90,10 @@ function timer:interval(interval) end
 ---@return nodemcu.mqtt.tmr.mode? mode
 function timer:state() end
 
+---@deprecated not simulated: raises an error that says so
+function timer:suspend() end
+
+---@deprecated not simulated: raises an error that says so
+function timer:resume() end
+
 return tmr

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use mlua::{Function, Lua, Table};
+use mlua::{Function, Lua, Table, Value};
 use mqtt::broker::{Broker, BrokerOptions};
 use mqtt::lua::{self, Options, Route, Routes};
 
@@ -262,19 +262,33 @@ const EMBEDDED: &[(&str, &str, &str)] = embedded![
     "api_mqtt", "mgos_mqtt", "mqtt/test", "mqtt/test/assertions", "mqtt/test/clock",
     "mqtt/test/script", "nodemcu", "nodemcu/absent", "nodemcu/adc", "nodemcu/bit", "nodemcu/chip", "nodemcu/device",
     "nodemcu/dht", "nodemcu/enduser_setup", "nodemcu/file", "nodemcu/gpio", "nodemcu/i2c",
-    "nodemcu/language", "nodemcu/modules", "nodemcu/mqtt", "nodemcu/net", "nodemcu/node", "nodemcu/node_console",
+    "nodemcu/language", "nodemcu/loading", "nodemcu/modules", "nodemcu/mqtt", "nodemcu/net", "nodemcu/node",
+    "nodemcu/node_console",
     "nodemcu/profile", "nodemcu/profile_esp32", "nodemcu/profile_esp8266", "nodemcu/pwm", "nodemcu/rtcmem",
     "nodemcu/rtctime", "nodemcu/sim", "nodemcu/sjson", "nodemcu/sntp", "nodemcu/tls", "nodemcu/uart", "nodemcu/wifi",
     "nodemcu/wifi_ap", "nodemcu/wifi_events", "nodemcu/wifi_network", "nodemcu/wifi_station",
 ];
+
+/// The globals of the embedded modules: a script that makes a variable of its own of `type` or `string` does them no harm,
+/// as it does none to a device.
+fn own_globals(lua: &Lua) -> mlua::Result<Table> {
+    let own = lua.create_table()?;
+    for pair in lua.globals().pairs::<Value, Value>() {
+        let (name, value) = pair?;
+        own.raw_set(name, value)?;
+    }
+    Ok(own)
+}
 
 /// Gives the state what a device has, and one of Mongoose OS has more; its chip's id.
 fn furnish(lua: &Lua, chip_id: Option<u32>, map: Routes, mongoose: bool) -> mlua::Result<u32> {
     let globals = lua.globals();
     let package: Table = globals.get("package")?;
     let preload: Table = package.get("preload")?;
+    let environment = own_globals(lua)?;
     for &(path, name, source) in EMBEDDED {
-        preload.set(path.replace('/', "."), lua.load(source).set_name(name).into_function()?)?;
+        let chunk = lua.load(source).set_name(name).set_environment(environment.clone());
+        preload.set(path.replace('/', "."), chunk.into_function()?)?;
     }
     let require: Function = globals.get("require")?;
     let chip_id = match chip_id {

@@ -227,6 +227,14 @@ impl<'a> Arg<'a> {
             .ok_or_else(|| self.fail(format_args!("integer {}..{}", range.start(), range.end())))
     }
 
+    /// A number whose fraction is cut off, as Lua 5.1 does it where a device wants a whole one.
+    pub(crate) fn truncated(&self, range: RangeInclusive<i64>) -> Result<i64, Raise> {
+        let number = self.number()?;
+        Some(number as i64)
+            .filter(|whole| !number.is_nan() && range.contains(whole))
+            .ok_or_else(|| self.fail(format_args!("{}..{}", range.start(), range.end())))
+    }
+
     /// A whole number of any size.
     pub(crate) fn whole(&self) -> Result<i64, Raise> {
         self.number()?;

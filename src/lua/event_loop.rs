@@ -107,8 +107,10 @@ pub(crate) enum Step {
 pub(crate) struct Turn {
     /// How many entries of the queue it may still take: a flood does not keep it for ever.
     budget: usize,
-    /// Timers that were due then; none: they have been served.
+    /// Timers that were due then come next.
     timers: Option<Instant>,
+    /// Whether timers are left to look at that nobody has put into the queue.
+    unasked: bool,
     /// Something happened.
     pub(crate) moved: bool,
     /// Something happened that is more than the end of a call whose end nobody asked for.
@@ -275,13 +277,9 @@ fn token(event: &Event<'_>) -> Option<Token> {
 impl State {
     /// Begins a round.
     pub(crate) fn turn(&self) -> Turn {
-        Turn {
-            budget: self.queue.len(),
-            timers: self.timers.any_armed().then(|| self.now()),
-            moved: false,
-            notable: false,
-            ran: 0,
-        }
+        // an error may have kept the last round from doing so
+        self.timers.arm(self);
+        Turn { budget: self.queue.len(), timers: None, unasked: true, moved: false, notable: false, ran: 0 }
     }
 
     /// What to do next in this round.
@@ -352,13 +350,8 @@ impl State {
             self.peers.deactivate(&peer);
             return Some(Step::Release(peer.key));
         }
-        if let Some(now) = turn.timers {
-            if let Some(call) = self.timers.take_due(now) {
-                turn.moved = true;
-                return Some(Step::Call(call));
-            }
-            turn.timers = None;
-            self.timers.arm(self);
+        if let Some(step) = self.due_timer(turn) {
+            return Some(step);
         }
         while turn.budget > 0 {
             turn.budget -= 1;
@@ -376,7 +369,13 @@ impl State {
                     *self.cursor.current.borrow_mut() = Some(peer);
                     return None;
                 }
-                Some(Entry::Timer) => {}
+                Some(Entry::Timer(due)) => {
+                    self.timers.rang();
+                    turn.timers = Some(due);
+                    if let Some(step) = self.due_timer(turn) {
+                        return Some(step);
+                    }
+                }
                 Some(Entry::Resolved { key, address }) => {
                     self.lookups.finish();
                     let with = match address {
@@ -396,10 +395,29 @@ impl State {
                 }
             }
         }
+        // No need to wait for the word of the network thread, unless something else came before it.
+        if std::mem::take(&mut turn.unasked) && self.timers.any_armed() && self.queue.len() == 0 {
+            turn.timers = Some(self.now());
+            if let Some(step) = self.due_timer(turn) {
+                return Some(step);
+            }
+        }
         Some(match self.peers.take_left() {
             Some(peer) => Step::Release(peer.key),
             None => Step::Done,
         })
+    }
+
+    /// The next of the timers whose turn it is.
+    fn due_timer(&self, turn: &mut Turn) -> Option<Step> {
+        let due = turn.timers?;
+        if let Some(call) = self.timers.take_due(due, self.now()) {
+            turn.moved = true;
+            return Some(Step::Call(call));
+        }
+        turn.timers = None;
+        self.timers.arm(self);
+        None
     }
 
     fn line(&self, slot: i32, with: With) -> Step {

@@ -9,7 +9,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::process;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
@@ -29,8 +29,8 @@ pub(crate) const MAX_SOCKETS: usize = 4;
 pub(crate) enum Entry {
     /// The client of this key has events.
     Client(u32),
-    /// The earliest deadline among the timers has passed.
-    Timer,
+    /// The earliest deadline among the timers, this one, has passed.
+    Timer(Instant),
     /// The lookup of this key has come to its end.
     Resolved {
         /// Its callback's.
@@ -270,7 +270,7 @@ mod tests {
     #[test]
     fn an_exported_descriptor_is_readable_exactly_while_something_is_pending() {
         let queue = EventQueue::new().expect("a descriptor");
-        queue.push(Entry::Timer);
+        queue.push(Entry::Timer(Instant::now()));
         let fd = queue.export(false);
         assert!(readable(fd, &queue), "what was there before");
         assert!(queue.pop().is_some());
@@ -292,7 +292,7 @@ mod tests {
     #[test]
     fn nobody_is_signalled_while_nobody_looks() {
         let queue = EventQueue::new().expect("a descriptor");
-        queue.push(Entry::Timer);
+        queue.push(Entry::Timer(Instant::now()));
         assert!(!queue.inner.lock().signalled);
         assert_eq!(queue.wait(Duration::from_secs(60), &[], |_| {}), Waited::Ready);
     }

@@ -43,13 +43,22 @@ describe("kit.run_script", function()
   it("has what its Lua lacks, and the globals of the test stay as they are", function()
     local before = rawget(_G, "loadstring")
     run([[
-      print(loadstring("return 1 + 1")(), table.getn { 1, 2, 3 }, math.pow(2, 3), unpack { "x" })
+      own = 2
+      print(loadstring("return own")(), table.getn { 1, 2, 3 }, math.pow(2, 3), unpack { "x" })
       setfenv(1, { print = print, x = "own" })
       print(x)
     ]])
     assert.are.equal(before, rawget(_G, "loadstring"))
     assert.matches("^2\t3\t8%.?0?\tx$", script.output[1])
     assert.are.equal("own", script.output[2])
+  end)
+
+  it("has them for require too", function()
+    run([[
+      local cjson, node = require("cjson"), require("node")
+      print(cjson.encode({ 1 }), node == _G.node, require("tmr") == tmr)
+    ]], { globals = { node = { heap = function() return 1 end } } })
+    assert.are.same({ "[1]\ttrue\ttrue" }, script.output)
   end)
 
   it("tells of modules that are not simulated", function()

@@ -102,6 +102,27 @@ describe("tmr.create", function()
     assert.are.same({ 10, 20, 30 }, log)
   end)
 
+  it("takes its turn behind the messages that came before it was due", function()
+    local broker = support.broker()
+    local client = support.connected(broker.port)
+    local log, subscribed = {}, false
+    client:on("message", function() log[#log + 1] = "message" end)
+    client:subscribe("t", 0, function() subscribed = true end)
+    kit.eventually(function() return subscribed end)
+    -- In a callback, while which the loop stands still.
+    tmr.create():alarm(1, tmr.ALARM_SINGLE, function()
+      local before = mqtt.stats().messages_in[0]
+      broker:publish("t", "x")
+      local limit = socket.gettime() + 20
+      while mqtt.stats().messages_in[0] == before do assert(socket.gettime() < limit) end
+      tmr.create():alarm(1, tmr.ALARM_SINGLE, function() log[#log + 1] = "timer" end)
+      local start = tmr.now()
+      while (tmr.now() - start) % 2 ^ 31 < 5000 do end -- luacheck: ignore 542
+    end)
+    kit.eventually(function() return #log == 2 end)
+    assert.are.same({ "message", "timer" }, log)
+  end)
+
   it("can be armed again from its own callback", function()
     local calls = 0
     local function again(timer)

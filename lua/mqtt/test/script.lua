@@ -5,6 +5,7 @@ local mqtt = require("mqtt")
 local tmr = require("mqtt.tmr")
 local native = require("mqtt.test.native")
 local language = require("nodemcu.language")
+local loading = require("nodemcu.loading")
 local modules = require("nodemcu.modules")
 
 local Script = {}
@@ -12,8 +13,8 @@ Script.__index = Script
 
 local function load_into(env, path)
   local setfenv = rawget(_G, "setfenv")
-  if not setfenv then return loadfile(path, "bt", env) end
-  local chunk, why = loadfile(path)
+  if not setfenv then return loading.file(path, "bt", env) end
+  local chunk, why = loading.file(path)
   return chunk and setfenv(chunk, env), why
 end
 
@@ -58,6 +59,10 @@ local function loaders(script)
     return readable(beside) and beside or name
   end
   function env.loadfile(name) return load_into(env, find(name)) end
+  function env.loadstring(text, name)
+    local chunk, why = loading.text(text, name)
+    return chunk and env.setfenv(chunk, env), why
+  end
   function env.dofile(name)
     local chunk, why = load_into(env, find(name))
     if not chunk then error(why, 2) end
@@ -67,7 +72,11 @@ local function loaders(script)
     local known = rawget(loaded, name)
     if known ~= nil then return known end
     local path = script.folder .. name:gsub("%.", "/") .. ".lua"
-    if not readable(path) then return require(name) end
+    if not readable(path) then
+      -- on a device the module behind the global
+      if name == "tmr" or modules.has(name) then return env[name] end
+      return require(name)
+    end
     local chunk, why = load_into(env, path)
     if not chunk then error(why, 2) end
     local value = chunk(name)

@@ -6,7 +6,6 @@ local told = ...
 local traceback, tostring, type, getmetatable, xpcall = debug.traceback, tostring, type, getmetatable, xpcall
 -- A configuration may have what is written to io.stderr published: not these lines, which publishing itself makes.
 local stderr, write = io.stderr, io.stderr.write
-local stock_loadfile = loadfile
 
 local mqtt = require("mqtt")
 local run, stop = mqtt.run, mqtt.stop
@@ -43,6 +42,7 @@ function device.power(kind, us)
 end
 
 local nodemcu = require("nodemcu")
+local loading = require("nodemcu.loading")
 local unpack = rawget(_G, "unpack")
 
 -- ---- The script ----
@@ -59,22 +59,22 @@ end
 arg = { [0] = told.name, unpack(told.arguments) } -- luacheck: globals arg
 
 local function load_script()
-  if not told.source then return stock_loadfile(told.path) end
+  if not told.source then return loading.file(told.path) end
   -- what loadfile does with a first line for the shell
   local text = told.source:gsub("^#[^\n]*", "")
-  return (loadstring or load)(text, "=stdin") -- luacheck: globals loadstring
+  return loading.text(text, "=stdin")
 end
 
 local ok, problem = pcall(nodemcu.configure, { root = told.root, profile = told.profile })
 if not ok then return problem end
-require("nodemcu.language").extend_path()
+loading.extend_path()
 -- What the runner was told is not the script's to change.
 require("mqtt.file").root = function() error("the root is what --root says", 0) end
 package.loaded.mqtt = _G.mqtt
 
 local environment, chunk
 if told.environment then
-  environment, problem = stock_loadfile(told.environment)
+  environment, problem = loading.file(told.environment)
   if not environment then return problem end
 end
 chunk, problem = load_script()

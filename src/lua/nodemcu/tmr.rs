@@ -1,7 +1,8 @@
 //! `tmr`: timers as objects (`tmr.create`) and by number (the older form), run by the event loop.
 //!
 //! An armed timer lives without being referred to. The deadlines stand in [`Timers`]; one task on the network thread
-//! sleeps to the earliest and puts a word into the queue, and the loop looks for itself which timers are due.
+//! sleeps to the earliest and puts a word into the queue, which gives it its place among the events of the network. With
+//! nothing in the queue the loop looks for itself which timers are due.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
@@ -81,11 +82,11 @@ impl Timers {
         !self.armed.borrow().is_empty()
     }
 
-    /// The callback of the timer that is due first, if its time had come at `now`.
-    pub(crate) fn take_due(&self, now: Instant) -> Option<Call> {
+    /// The callback of the timer that is due first, if it was due then.
+    pub(crate) fn take_due(&self, then: Instant, now: Instant) -> Option<Call> {
         let timer = {
             let mut armed = self.armed.borrow_mut();
-            let first = armed.first_entry().filter(|first| first.key().0 <= now)?;
+            let first = armed.first_entry().filter(|first| first.key().0 <= then)?;
             first.remove()
         };
         let due = timer.deadline.take()?;
@@ -127,15 +128,20 @@ impl Timers {
             let queue = state.queue.clone();
             let task = reactor::spawn(async move {
                 clock.sleep_until(at).await;
-                queue.push(Entry::Timer);
+                queue.push(Entry::Timer(at));
             });
             (at, task)
         });
     }
 
+    /// The word that [`arm`](Self::arm) has put into the queue was taken from there.
+    pub(crate) fn rang(&self) {
+        *self.alarm.borrow_mut() = None;
+    }
+
     /// The clock is another one now.
     pub(crate) fn rearm(&self, state: &State) {
-        *self.alarm.borrow_mut() = None;
+        self.rang();
         self.arm(state);
     }
 
@@ -165,6 +171,9 @@ const METHODS: [(&str, Method); 7] = [
     ("state", get_state),
 ];
 
+/// What timer objects can do on a device and not here.
+const MISSING: [(&str, &str); 2] = [("suspend", "tmr.suspend"), ("resume", "tmr.resume")];
+
 /// Makes the module's table.
 pub(crate) fn open(maker: &Maker<'_>) -> mlua::Result<Table> {
     let lua = maker.lua;
@@ -185,6 +194,10 @@ pub(crate) fn open(maker: &Maker<'_>) -> mlua::Result<Table> {
             method(state, &target, &args)
         })?;
     }
+    for (name, whole) in MISSING {
+        let missing = maker.function(name, move |_, _| Err(Raise(format!("{whole} is not simulated"))))?;
+        methods.push((name, missing));
+    }
     lua.register_userdata_type::<Handle>(|registry| {
         for (name, method) in methods {
             registry.add_field(name, method);
@@ -202,7 +215,7 @@ pub(crate) fn open(maker: &Maker<'_>) -> mlua::Result<Table> {
         reply(args.lua, (u128::from(seconds) & MASK) as u32)
     })?;
     maker.add(&tmr, "delay", |state, args| {
-        let micros = args.at(1).integer(0..=i64::from(i32::MAX))?;
+        let micros = args.at(1).truncated(0..=i64::from(i32::MAX))?;
         // On a virtual clock no time passes while Lua runs.
         if !state.clock.borrow().is_manual() {
             thread::sleep(Duration::from_micros(micros as u64));
@@ -314,7 +327,7 @@ fn get_state(_: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
 }
 
 fn interval_of(args: &Args<'_>) -> Result<Duration, Raise> {
-    Ok(Duration::from_millis(args.at(1).integer(1..=MAX_INTERVAL)? as u64))
+    Ok(Duration::from_millis(args.at(1).truncated(1..=MAX_INTERVAL)? as u64))
 }
 
 /// Starts a timer, or starts it anew.

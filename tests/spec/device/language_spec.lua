@@ -1,8 +1,6 @@
--- The device's Lua where the interpreter's is newer, and where files are found.
+-- The device's Lua where the interpreter's is newer, and where files and modules are found.
 
-local language = require("nodemcu.language")
-local device = require("nodemcu.device")
-local nodemcu = require("nodemcu")
+require("nodemcu")
 
 describe("the device's Lua", function()
   it("has loadstring and unpack", function()
@@ -28,7 +26,43 @@ describe("the device's Lua", function()
   it("cuts fractions off for %d", function()
     assert.are.equal("21 -3 5 15% x", ("%d %d %i %d%% %s"):format(21.9, -3.7, 5, 15.5, "x"))
     assert.are.equal("ff 007 3.50", string.format("%x %03d %.2f", 255.5, 7.9, 3.5))
-    assert.has_error(function() return ("%d"):format("x") end)
+    assert.are.equal("3", ("%d"):format("3.7"))
+  end)
+
+  it("cuts fractions off where a whole number is wanted", function()
+    assert.are.equal("ell", ("hello"):sub(2.9, 4.5))
+    assert.are.equal("l", ("hello"):sub(-2.5, -2.1))
+    assert.are.equal(101, ("hello"):byte(2.5))
+    assert.are.equal("A!", string.char(65.5, 33))
+    assert.are.equal("ababab", ("ab"):rep(3.3))
+    assert.are.equal("a-a", ("a"):rep(2.5, "-"):gsub("aa", "a-a"))
+    assert.are.equal(5, (("a,b,c"):find("c", 2.5)))
+    assert.are.equal("c", ("a,b,c"):match("%a", 4.5))
+    assert.are.equal("2,3", table.concat({ 1, 2, 3 }, ",", 2.5))
+    local random = math.random(2.5)
+    assert(random == 1 or random == 2, random)
+    assert.are.equal("1970", os.date("!%Y", 1.5))
+  end)
+
+  it("takes any character behind a % in a replacement", function()
+    assert.are.equal("21.5", (("21,5"):gsub(",", "%.")))
+    assert.are.equal("a%20[ ]b", (("a b"):gsub(" ", "%%20[%0]")))
+    assert.are.equal("b=a", (("a=b"):gsub("(%a)=(%a)", "%2=%1")))
+    local object = { "an error" }
+    local ok, err = pcall(string.gsub, "a", "a", function() error(object) end)
+    assert.are.same({ false, object }, { ok, err })
+  end)
+
+  it("says where the script made a mistake", function()
+    for text, f in pairs {
+      ["bad argument #2 to 'format' %(number expected, got string%)"] = function() string.format("%d", "x") end,
+      ["bad argument #1 to 'sub' %(string expected, got nil%)"] = function() string.sub(nil, 1.5) end,
+      ["bad argument #1 to 'gsub' %(string expected, got table%)"] = function() string.gsub({}, "a", "b") end,
+    } do
+      local ok, err = pcall(f)
+      assert.is_false(ok)
+      assert.matches("language_spec%.lua:%d+: " .. text, err)
+    end
   end)
 end)
 
@@ -74,7 +108,7 @@ describe("setfenv", function()
   end)
 
   it("says what is wrong", function()
-    assert.has_error(function() setfenv(string.rep, {}) end)
+    assert.has_error(function() setfenv(string.upper, {}) end)
     assert.has_error(function() setfenv(99, {}) end)
   end)
 end)
@@ -92,86 +126,5 @@ describe("module", function()
     assert.is_nil(rawget(_G, "twice"))
     package.loaded.spec_module = nil
     rawset(_G, "spec_module", nil)
-  end)
-end)
-
-describe("dofile and loadfile", function()
-  local folder, root, scripts
-
-  local function write(name, text)
-    local f = assert(io.open(folder .. "/" .. name, "wb"))
-    f:write(text)
-    f:close()
-  end
-
-  before_each(function()
-    folder = os.tmpname()
-    os.remove(folder)
-    os.execute(("mkdir -p '%s/flash' '%s/scripts'"):format(folder, folder))
-    root, scripts = device.root, device.scripts
-    nodemcu.configure { root = folder .. "/flash" }
-    device.scripts = folder .. "/scripts"
-  end)
-
-  after_each(function()
-    nodemcu.configure { root = root }
-    device.scripts = scripts
-    os.execute(("rm -r '%s'"):format(folder))
-  end)
-
-  it("find files in the file system of the device and beside the script", function()
-    write("flash/a.lua", "return 'flash'")
-    write("scripts/a.lua", "return 'scripts'")
-    write("scripts/b.lua", "return 'beside'")
-    assert.are.equal("flash", dofile("a.lua"))
-    assert.are.equal("flash", dofile("/FLASH/a.lua"))
-    assert.are.equal("beside", dofile("b.lua"))
-    assert.are.equal("beside", loadfile("b.lua")())
-  end)
-
-  it("take NAME.lua for NAME.lc where that is missing", function()
-    write("scripts/part.lua", "return 'source'")
-    assert.are.equal("source", dofile("part.lc"))
-    assert.are.equal("source", loadfile("part.lc")())
-  end)
-
-  it("take NAME.lua for a NAME.lc that another Lua has made", function()
-    write("scripts/part.lua", "return 'source'")
-    write("scripts/part.lc", "\27LuaQ\0\1\4\4\4\4\0 of an ESP8266")
-    assert.are.equal("source", dofile("part.lc"))
-  end)
-
-  it("raise and return what is wrong", function()
-    write("scripts/bad.lua", "if if")
-    local ok, err = pcall(dofile, "bad.lua")
-    assert.is_false(ok)
-    assert.matches("bad%.lua:1:", err)
-    local chunk, problem = loadfile("nowhere.lc")
-    assert.is_nil(chunk)
-    assert.matches("nowhere%.lc", problem)
-    assert.has_error(function() dofile("nowhere.lua") end)
-  end)
-
-  it("load a project's mqtt.lua, which does not hide the module", function()
-    write("scripts/mqtt.lua", "return 'the project\\'s own'")
-    assert.are.equal("the project's own", dofile("mqtt.lua"))
-    local path = package.path
-    language.extend_path()
-    assert.are.equal(mqtt, require("mqtt"))
-    package.path = path
-  end)
-
-  it("let require find the parts", function()
-    write("scripts/spec_part.lua", "return { 'part' }")
-    local path = package.path
-    language.extend_path()
-    assert.are.same({ "part" }, require("spec_part"))
-    package.path = path
-    package.loaded.spec_part = nil
-  end)
-
-  it("run functions that take what they are given", function()
-    write("scripts/args.lua", "return select('#', ...), ...")
-    assert.are.same({ 2, "a", "b" }, { loadfile("args.lua")("a", "b") })
   end)
 end)

@@ -115,9 +115,14 @@ describe("node.restart and node.dsleep", function()
     timer:alarm(60000, tmr.ALARM_SINGLE, function() end)
     node.task.post(node.restart)
     assert.is_true(mqtt.run(5))
+    node.task.post(function() node.dsleep(0) end)
+    assert.is_true(mqtt.run(5))
     timer:unregister()
     device.warn = warn
-    assert.matches("node%.restart", warnings[1])
+    assert.are.same({
+      "node.restart: the loop ends here; mqtt-lua would start the script again",
+      "node.dsleep: the loop ends here; mqtt-lua --awake would start the script again",
+    }, warnings)
   end)
 
   it("keep the numbers of rtcmem, as far as the runner does", function()

@@ -141,6 +141,19 @@ describe("tmr", function()
     assert.is_true(fired)
   end)
 
+  it("cuts fractions off", function()
+    local fired = false
+    tmr.alarm("2", 1000 / 300, tmr.ALARM_SINGLE, function() fired = true end)
+    clock:advance(2)
+    mqtt.poll()
+    assert.is_false(fired)
+    clock:advance(1)
+    mqtt.poll()
+    assert.is_true(fired)
+    assert.has_error(function() tmr.create():alarm(0.9, tmr.ALARM_SINGLE, function() end) end)
+    tmr.delay(1.5)
+  end)
+
   it("wants a function, a mode and a timer", function()
     for _, f in ipairs {
       function() tmr.alarm(1, 10, tmr.ALARM_SINGLE, nil) end,

@@ -225,7 +225,7 @@ fn read(file: &mut File, args: &Args<'_>) -> Reply {
             _ => Err(Raise("wrong arg range".to_owned())),
         },
         _ => {
-            let count = what.integer(i64::from(i32::MIN)..=i64::from(i32::MAX))?;
+            let count = what.truncated(i64::from(i32::MIN)..=i64::from(i32::MAX))?;
             read_chunk(file, args, if count > 0 { count as u64 } else { CHUNK }, None)
         }
     }
@@ -248,7 +248,7 @@ fn read_chunk(file: &mut File, args: &Args<'_>, count: u64, end: Option<u8>) -> 
 
 fn seek(file: &mut File, args: &Args<'_>) -> Reply {
     let offset =
-        args.at(2).given().map_or(Ok(0), |it| it.integer(i64::from(i32::MIN)..=i64::from(i32::MAX)))?;
+        args.at(2).given().map_or(Ok(0), |it| it.truncated(i64::from(i32::MIN)..=i64::from(i32::MAX)))?;
     let whence = args.at(1);
     let target = match whence.clone().given() {
         None => SeekFrom::Current(offset),
