@@ -81,7 +81,7 @@ function nodemcu.advanceTime(ms)
   if not clock then
     device.raise('advanceTime moves the clock of a test: call require("mqtt.test").clock() first')
   end
-  clock:advance(ms)
+  clock:advance(device.check.integer(1, "advanceTime", ms, 0))
 end
 
 install()

@@ -259,8 +259,8 @@ macro_rules! embedded {
 /// The Lua modules that the runner brings along.
 #[rustfmt::skip]
 const EMBEDDED: &[(&str, &str, &str)] = embedded![
-    "api_mqtt", "mgos_mqtt", "mqtt/test", "mqtt/test/assertions", "mqtt/test/clock",
-    "mqtt/test/script", "nodemcu", "nodemcu/absent", "nodemcu/adc", "nodemcu/bit", "nodemcu/chip", "nodemcu/device",
+    "api_mqtt", "mgos_mqtt", "mqtt/test", "mqtt/test/assertions", "mqtt/test/blame", "mqtt/test/clock",
+    "mqtt/test/ends", "mqtt/test/script", "nodemcu", "nodemcu/absent", "nodemcu/adc", "nodemcu/bit", "nodemcu/chip", "nodemcu/device",
     "nodemcu/dht", "nodemcu/enduser_setup", "nodemcu/file", "nodemcu/gpio", "nodemcu/i2c",
     "nodemcu/language", "nodemcu/loading", "nodemcu/modules", "nodemcu/mqtt", "nodemcu/net", "nodemcu/node",
     "nodemcu/node_console",

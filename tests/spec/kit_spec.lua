@@ -3,6 +3,8 @@
 local mqtt = require("mqtt")
 local tmr = require("mqtt.tmr")
 local kit = require("mqtt.test")
+local current_clock = require("mqtt.test.clock").current
+local socket = require("socket")
 local support = require("tests.spec.support")
 
 local hex = support.hex
@@ -285,6 +287,42 @@ describe("kit.clock", function()
   end)
 end)
 
+describe("what a test begins", function()
+  local broker, script
+
+  it("runs in it", function()
+    local path = os.tmpname()
+    local file = assert(io.open(path, "w"))
+    file:write("mqtt.Client('ended'):connect('10.0.0.1', 1883)")
+    file:close()
+    local clock = kit.clock()
+    broker = kit.broker()
+    script = kit.run_script(path, { broker = broker })
+    os.remove(path)
+    clock:advance(0)
+    assert.are.same({ "ended" }, broker:clients())
+    assert.are.equal(clock, current_clock())
+  end)
+
+  it("ends with it: the script, its broker, the clock", function()
+    assert.is_nil((socket.connect("127.0.0.1", broker.port)))
+    assert.are.same({}, script:clients())
+    assert.is_nil(current_clock())
+  end)
+end)
+
+describe("what before_each begins", function()
+  local broker
+
+  before_each(function() broker = broker or kit.broker() end)
+
+  for _, time in ipairs { "at first", "later" } do
+    it("is there " .. time, function() assert(socket.connect("127.0.0.1", broker.port)):close() end)
+  end
+
+  teardown(function() broker:stop() end)
+end)
+
 describe("kit.broker", function()
   after_each(support.finish)
 
@@ -309,6 +347,14 @@ describe("kit.broker", function()
     broker:publish("news", "x", 2)
     support.entries(log, 1)
     assert.are.same({ { "message", "news", "x", 2, false, false } }, log)
+  end)
+
+  it("raises what is wrong with its options where they are given", function()
+    local broker = support.broker()
+    local _, message = pcall(function() kit.broker { port = broker.port } end)
+    assert.matches("^[^:]*kit_spec.lua:%d+: cannot start the broker on 127.0.0.1:" .. broker.port, message)
+    _, message = pcall(function() kit.clock():advance("soon") end)
+    assert.matches("^[^:]*kit_spec.lua:%d+: bad argument #1 to 'advance'", message)
   end)
 
   it("checks passwords", function()

@@ -3,6 +3,7 @@
 
 local mqtt = require("mqtt")
 local native = require("mqtt.test.native")
+local blame = require("mqtt.test.blame")
 
 local Clock = {}
 Clock.__index = Clock
@@ -33,7 +34,7 @@ end
 function Clock:advance(ms)
   local hand = self.hand
   local patience = settle(PATIENCE)
-  hand:aim(ms)
+  blame(hand.aim, hand, ms)
   while hand:step() do
     patience = settle(patience)
   end

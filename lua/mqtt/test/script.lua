@@ -4,6 +4,7 @@
 local mqtt = require("mqtt")
 local tmr = require("mqtt.tmr")
 local native = require("mqtt.test.native")
+local blame = require("mqtt.test.blame")
 local language = require("nodemcu.language")
 local loading = require("nodemcu.loading")
 local modules = require("nodemcu.modules")
@@ -24,19 +25,11 @@ local function readable(path)
   return file ~= nil
 end
 
--- Calls a function for the script: what is wrong with the arguments is wrong where the script called it.
-local function call(f, ...)
-  local ok, result = pcall(f, ...)
-  if ok then return result end
-  if type(result) == "string" then result = result:gsub("^.-:%d+: ", "", 1) end
-  error(result, 3)
-end
-
 -- `mqtt` and `tmr` as the script sees them: what it makes is noted down.
 local function instruments(script)
   local clients, timers = script.made, script.timers
   local function client(...)
-    local made = call(mqtt.Client, ...)
+    local made = blame(mqtt.Client, ...)
     clients[#clients + 1] = made
     return made
   end
