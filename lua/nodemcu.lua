@@ -27,6 +27,7 @@ local rom = {}
 
 local function install()
   nodemcu.mqtt = mqtt
+  require("nodemcu.watchdog")
   nodemcu.tmr = device.seal("tmr", require("mqtt.tmr"))
   for _, name in ipairs(modules.NAMES) do nodemcu[name] = modules.find(name) end
   nodemcu.cjson, nodemcu.sim = modules.find("cjson"), modules.find("sim")

@@ -176,31 +176,33 @@ local COUNTING = {
   os = { date = 2 },
 }
 
+local find, gsub, gmatch = string.find, string.gsub, string.gmatch
+
 -- The same for "%d" and its like.
 local function lenient_format(format)
   return function(text, ...)
-    local count = select("#", ...)
-    local arguments, n = { ... }, 0
-    if count > 0 and type(text) == "string" then
-      for kind in text:gsub("%%%%", ""):gmatch("%%[-+ #0]*%d*%.?%d*(%a)") do
-        n = n + 1
-        if kind:match("[dioxXcu]") then arguments[n] = whole(tonumber(arguments[n]) or arguments[n]) end
-      end
+    if type(text) ~= "string" or not find(text, "%%[-+ #0]*%d*%.?%d*[dioxXcu]") then
+      return settle("format", pcall(format, text, ...))
     end
-    return settle("format", pcall(format, text, unpack(arguments, 1, count)))
+    local arguments, n = { ... }, 0
+    for kind in gmatch(gsub(text, "%%%%", ""), "%%[-+ #0]*%d*%.?%d*(%a)") do
+      n = n + 1
+      if find(kind, "[dioxXcu]") then arguments[n] = whole(tonumber(arguments[n]) or arguments[n]) end
+    end
+    return settle("format", pcall(format, text, unpack(arguments, 1, select("#", ...))))
   end
 end
 
 -- From Lua 5.2 on a replacement may have nothing but a digit or another % behind a %. Before, any character stood for
 -- itself.
-local function lenient_gsub(gsub)
-  return function(text, pattern, replacement, ...)
-    if type(replacement) ~= "string" then return gsub(text, pattern, replacement, ...) end
+local function lenient_gsub(text, pattern, replacement, ...)
+  if type(replacement) ~= "string" then return gsub(text, pattern, replacement, ...) end
+  if find(replacement, "%", 1, true) then
     replacement = gsub(replacement, "%%(.)", function(behind)
-      if not behind:find("[%d%%]") then return behind end
+      if not find(behind, "[%d%%]") then return behind end
     end)
-    return settle("gsub", pcall(gsub, text, pattern, replacement, ...))
   end
+  return settle("gsub", pcall(gsub, text, pattern, replacement, ...))
 end
 
 -- Makes the device's out of an environment that has the interpreter's own libraries, or copies of them.
@@ -217,7 +219,7 @@ local function adapt(env)
       for key, first in pairs(functions) do cut_fractions(env[name], key, first) end
     end
   end
-  if not pcall(text.gsub, "", "", "%.") then text.gsub = lenient_gsub(text.gsub) end
+  if not pcall(text.gsub, "", "", "%.") then text.gsub = lenient_gsub end
 end
 
 local installed = false

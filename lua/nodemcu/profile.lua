@@ -61,9 +61,14 @@ function Arguments:last_function(first)
   end
 end
 
----Says something about the line of the script that is running.
+local said = {}
+
+---Says something about the line of the script that is running, once.
 function profile.warn(text)
-  device.warn(device.where() .. text)
+  text = device.where() .. text
+  if said[text] then return end
+  said[text] = true
+  device.warn(text)
 end
 
 ---A string that is no longer than the chip's field for it.

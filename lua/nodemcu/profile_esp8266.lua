@@ -172,10 +172,11 @@ function methods.unsubscribe(client, ...)
   return (client._native:unsubscribe(args[1], callback))
 end
 
+-- An attempt to connect goes on.
 function methods.close(client)
-  local was_connected = is_connected(client)
+  if not is_connected(client) then return false end
   client._native:close()
-  return was_connected
+  return true
 end
 
 return chip

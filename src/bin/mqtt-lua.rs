@@ -171,7 +171,12 @@ fn boot(cli: &Cli, routes: &Routes, source: Option<&[u8]>, start: Start) -> Resu
     #[allow(unsafe_code)]
     let lua = unsafe { Lua::unsafe_new() };
     let prepare = || {
-        let chip_id = furnish(&lua, cli.chipid, routes.clone(), cli.config.is_some())?;
+        let options = Options {
+            chip_id: cli.chipid,
+            map: routes.clone(),
+            as_esp8266: cli.profile.as_deref() != Some("esp32"),
+        };
+        let chip_id = furnish(&lua, options, cli.config.is_some())?;
         let told = lua.create_table()?;
         told.raw_set("path", source.is_none().then_some(cli.script.as_str()))?;
         told.raw_set("name", cli.script.as_str())?;
@@ -265,8 +270,8 @@ const EMBEDDED: &[(&str, &str, &str)] = embedded![
     "nodemcu/language", "nodemcu/loading", "nodemcu/modules", "nodemcu/mqtt", "nodemcu/net", "nodemcu/node",
     "nodemcu/node_console",
     "nodemcu/profile", "nodemcu/profile_esp32", "nodemcu/profile_esp8266", "nodemcu/pwm", "nodemcu/rtcmem",
-    "nodemcu/rtctime", "nodemcu/sim", "nodemcu/sjson", "nodemcu/sntp", "nodemcu/tls", "nodemcu/uart", "nodemcu/wifi",
-    "nodemcu/wifi_ap", "nodemcu/wifi_events", "nodemcu/wifi_network", "nodemcu/wifi_station",
+    "nodemcu/rtctime", "nodemcu/sim", "nodemcu/sjson", "nodemcu/sntp", "nodemcu/tls", "nodemcu/uart",
+    "nodemcu/watchdog", "nodemcu/wifi", "nodemcu/wifi_ap", "nodemcu/wifi_events", "nodemcu/wifi_network", "nodemcu/wifi_station",
 ];
 
 /// The globals of the embedded modules: a script that makes a variable of its own of `type` or `string` does them no harm,
@@ -281,7 +286,7 @@ fn own_globals(lua: &Lua) -> mlua::Result<Table> {
 }
 
 /// Gives the state what a device has, and one of Mongoose OS has more; its chip's id.
-fn furnish(lua: &Lua, chip_id: Option<u32>, map: Routes, mongoose: bool) -> mlua::Result<u32> {
+fn furnish(lua: &Lua, mut options: Options, mongoose: bool) -> mlua::Result<u32> {
     let globals = lua.globals();
     let package: Table = globals.get("package")?;
     let preload: Table = package.get("preload")?;
@@ -291,12 +296,12 @@ fn furnish(lua: &Lua, chip_id: Option<u32>, map: Routes, mongoose: bool) -> mlua
         preload.set(path.replace('/', "."), chunk.into_function()?)?;
     }
     let require: Function = globals.get("require")?;
-    let chip_id = match chip_id {
+    let chip_id = match options.chip_id {
         Some(chip_id) => chip_id,
         None => require.call::<Function>("nodemcu.chip")?.call(())?,
     };
+    options.chip_id = Some(chip_id);
 
-    let options = Options { chip_id: Some(chip_id), map };
     // In `loaded`, so that no file of that name is found in their place.
     let loaded: Table = package.get("loaded")?;
     loaded.set("mqtt", lua::open(lua, options)?)?;

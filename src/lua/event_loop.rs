@@ -285,6 +285,7 @@ impl State {
     /// What to do next in this round.
     #[inline]
     pub(crate) fn step(&self, turn: &mut Turn) -> Step {
+        self.steps.set(self.steps.get() + 1);
         if let Some(call) = self.cursor.next_call() {
             turn.moved = true;
             return Step::Call(call);

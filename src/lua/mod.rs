@@ -59,6 +59,10 @@ pub struct Options {
     pub chip_id: Option<u32>,
     /// Where connections really go.
     pub map: Routes,
+    /// Whether to do two things as the ESP8266's firmware does them, for the sake of scripts that rely on it. `close`
+    /// leaves a connect alone that came just before it: an example that many have copied ends like that. And the first
+    /// callback of a connect serves later connections too, while there is no `on("connect")`, whose place it takes.
+    pub as_esp8266: bool,
 }
 
 /// Opens the module `mqtt`. The options of the first call for a Lua state count.
@@ -299,6 +303,8 @@ struct State {
     /// A loop runs callbacks, or an error has left one that did.
     dispatching: Cell<bool>,
     callbacks_run: Cell<u64>,
+    /// How often the loop has looked for something to do: what Lua does between two of these, it does in one go.
+    steps: Cell<u64>,
     /// Counters of clients that have been collected.
     past: Cell<Stats>,
     last_key: Cell<u32>,
@@ -324,6 +330,7 @@ impl State {
             stopping: Cell::new(false),
             dispatching: Cell::new(false),
             callbacks_run: Cell::new(0),
+            steps: Cell::new(0),
             past: Cell::default(),
             last_key: Cell::new(event_loop::STATE),
             started: Instant::now(),

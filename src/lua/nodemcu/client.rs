@@ -223,11 +223,16 @@ fn connect(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
         let slots = [slot::OK, slot::NOK, slot::CONNECT, slot::CONNFAIL];
         call.key == peer.key && slots.contains(&call.slot)
     });
-    target.set(args, slot::OK, request.ok)?;
+    let keeps_ok = state.options.as_esp8266 && request.ok.is_none() && !peer.has(slot::CONNECT);
+    if !keeps_ok {
+        target.set(args, slot::OK, request.ok)?;
+        device.accepted.set(false);
+    }
     target.set(args, slot::NOK, request.nok)?;
     if state.peers.activate(peer) {
         state.anchor(args.lua, peer.key, object)?;
     }
+    device.connected_at.set(state.steps.get());
     peer.client.connect(options);
     reply(args.lua, true)
 }
@@ -359,6 +364,18 @@ fn get_state(_: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
 
 fn close(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     let peer = &target.peer;
+    let device = target.device()?;
+    if state.options.as_esp8266
+        && device.connected_at.get() == state.steps.get()
+        && peer.client.state() == Activity::Connecting
+    {
+        tracing::warn!(
+            target: "mqtt",
+            "client {:?}: close() in one go with connect() is left out, as on the ESP8266",
+            device.settings.client_id
+        );
+        return reply(args.lua, ());
+    }
     peer.client.close();
     // Of what Lua has taken and not come to, only the end of a connection that the script knows of is told.
     let mut dropped = Vec::new();

@@ -17,6 +17,12 @@ pub(super) struct Device {
     pub(super) will: RefCell<Option<Box<Will>>>,
     /// The script has been told that it is connected, and not yet that it no longer is. `offline` runs only then.
     pub(super) announced: Cell<bool>,
+    /// The steps of the loop before the last `connect`.
+    pub(super) connected_at: Cell<u64>,
+    /// The first callback of `connect` serves all connections, while there is no `on("connect")`.
+    pub(super) ok_stays: bool,
+    /// A connection was accepted since that callback was given.
+    pub(super) accepted: Cell<bool>,
     /// The suback slot was set by `on`, so it runs for refusals too.
     pub(super) suback_by_on: Cell<bool>,
 }
@@ -62,15 +68,18 @@ impl Face for Device {
             Event::Connected { session_present } => {
                 self.announced.set(true);
                 let with = With::Present(session_present);
-                let ok = call(slot::OK, with).map(|call| Call { how: How::Once, ..call });
-                peer.fill(slot::OK, false);
+                let stays = self.ok_stays && !peer.has(slot::CONNECT);
+                let is_first = !self.accepted.replace(true);
+                let ok = call(slot::OK, with).filter(|_| stays || is_first);
+                let ok = ok.map(|call| if stays { call } else { Call { how: How::Once, ..call } });
+                peer.fill(slot::OK, stays && peer.has(slot::OK));
                 peer.fill(slot::NOK, false);
                 Calls(ok, call(slot::CONNECT, with))
             }
             Event::ConnectFailed { reason, detail } => {
                 let with = With::Reason(reason, ptr::from_ref(detail.as_bytes()));
                 let nok = call(slot::NOK, with).map(|call| Call { how: How::Once, ..call });
-                peer.fill(slot::OK, false);
+                peer.fill(slot::OK, self.ok_stays && peer.has(slot::OK));
                 peer.fill(slot::NOK, false);
                 Calls(nok, call(slot::CONNFAIL, with))
             }

@@ -222,7 +222,7 @@ pub(crate) fn open(maker: &Maker<'_>) -> mlua::Result<Table> {
         }
         reply(args.lua, ())
     })?;
-    // The watchdog of a device: there is none here.
+    // The watchdogs of a device. The second one is in lua/nodemcu/watchdog.lua: without that nobody could restart.
     maker.add(&tmr, "wdclr", |_, args| reply(args.lua, ()))?;
     maker.add(&tmr, "softwd", |_, args| reply(args.lua, ()))?;
     tmr.raw_set("ALARM_SINGLE", Mode::Single as i32)?;

@@ -83,6 +83,24 @@ describe("connect while connected", function()
   })
 end)
 
+describe("close while connecting", function()
+  strict.under("does nothing, or ends the attempt", {
+    esp8266 = function(chip)
+      local log, note = strict.notes()
+      local client = strict.client(chip)
+      client:connect("127.0.0.1", broker.port, 0, note("ok"))
+      assert.is_false(client:close())
+      kit.eventually(function() return #log == 1 end)
+    end,
+    esp32 = function(chip)
+      local client = strict.client(chip)
+      client:connect("127.0.0.1", broker.port, 0)
+      client:close()
+      assert.are.equal("idle", client._native:state())
+    end,
+  })
+end)
+
 describe("connect(host, port, 0, 1, fn)", function()
   strict.under("takes the 1 for the place of a callback, or for autoreconnect", {
     esp8266 = function(chip)
@@ -142,6 +160,15 @@ describe("secure as a boolean", function()
         warnings[1])
     end,
   })
+end)
+
+describe("a warning", function()
+  strict.under("is given once for each place", function(chip)
+    for _ = 1, 3 do strict.keep(strict.modules[chip].Client(("x"):rep(70), 60)) end
+    assert.are.equal(1, #warnings)
+    strict.keep(strict.modules[chip].Client(("x"):rep(70), 60))
+    assert.are.equal(2, #warnings)
+  end)
 end)
 
 describe("connect", function()

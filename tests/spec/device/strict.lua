@@ -29,7 +29,7 @@ end
 -- For after_each.
 function strict.finish()
   device.warn = warn
-  for _, client in ipairs(clients) do client:close() end
+  for _, client in ipairs(clients) do client._native:close() end
   support.finish()
 end
 

@@ -2,6 +2,7 @@
 
 local mqtt = require("mqtt")
 local kit = require("mqtt.test")
+local device = require("nodemcu.device")
 local nodemcu = require("nodemcu")
 
 describe("tmr", function()
@@ -196,5 +197,42 @@ describe("nodemcu.advanceTime", function()
     local ok, message = pcall(function() nodemcu.advanceTime(1) end)
     assert.is_false(ok)
     assert.matches("tmr_spec%.lua:%d+: advanceTime moves the clock of a test", message)
+  end)
+end)
+
+describe("tmr.softwd", function()
+  local clock, power, warn, kinds
+
+  before_each(function()
+    clock, kinds = kit.clock(), {}
+    power, warn = device.power, device.warn
+    function device.power(kind) kinds[#kinds + 1] = kind end
+    function device.warn() end
+  end)
+
+  after_each(function()
+    tmr.softwd(-1)
+    device.power, device.warn = power, warn
+    clock:restore()
+  end)
+
+  it("restarts when it is not called again in time", function()
+    tmr.softwd(10000)
+    clock:advance(9999000)
+    tmr.softwd(3.5)
+    clock:advance(2900)
+    assert.are.same({}, kinds)
+    clock:advance(200)
+    assert.are.same({ "restart" }, kinds)
+    clock:advance(20000)
+    assert.are.same({ "restart" }, kinds)
+  end)
+
+  it("is stopped by a negative number", function()
+    tmr.softwd(1)
+    tmr.softwd(-1)
+    clock:advance(5000)
+    assert.are.same({}, kinds)
+    assert.has_error(function() tmr.softwd() end)
   end)
 end)
