@@ -97,3 +97,13 @@ fn x509_finds_nothing() {
 fn config_finds_nothing() {
     run("config", mqtt::lua::fuzz_config);
 }
+
+#[test]
+fn sjson_finds_nothing() {
+    run("sjson", mqtt::lua::fuzz_sjson);
+}
+
+#[test]
+fn secure_finds_nothing() {
+    run("secure", mqtt::lua::fuzz_secure);
+}

@@ -1,8 +1,8 @@
 //! The `secure` argument of `client:connect`: a flag, or a table about TLS, pre-shared keys and WebSocket.
 
-use mlua::Value;
+use mlua::{IntoLua, Lua, MultiValue, Value};
 
-use crate::lua::args::{Arg, Raise};
+use crate::lua::args::{Arg, Args, Raise};
 use crate::net::pem::Pem;
 use crate::net::psk::Psk;
 use crate::net::tls::Tls;
@@ -149,4 +149,54 @@ fn pairs(arg: &Arg<'_>) -> Result<Vec<(String, String)>, Raise> {
     }
     headers.sort();
     Ok(headers)
+}
+
+/// The entry for fuzzing: a scheme, then keys with values of any kind. The table is taken or an error says why not, and
+/// neither that nor `Debug` shows a key.
+#[doc(hidden)]
+pub fn fuzz(data: &[u8]) {
+    thread_local!(static LUA: Lua = Lua::new());
+    LUA.with(|lua| fuzz_with(lua, data).expect("there is memory"));
+}
+
+fn fuzz_with(lua: &Lua, mut data: &[u8]) -> mlua::Result<()> {
+    const SECRET: &[u8] = b"hunter2";
+    let mut take = |n: usize| data.split_off(..n.min(data.len())).expect("no more than there is");
+    let scheme = match take(1) {
+        [0] => Scheme::Mqtt,
+        [1] => Scheme::Ws,
+        [2] => Scheme::Wss,
+        _ => Scheme::Mqtts,
+    };
+    let table = lua.create_table()?;
+    while let [key, kind, length] = *take(3) {
+        let text = lua.create_string(take(length.into()))?;
+        let value = match kind % 8 {
+            0 => Value::Boolean(length % 2 == 0),
+            1 => Value::Number(f64::from(length) / 2.0),
+            2 => lua.create_sequence_from([&text, &text])?.into_lua(lua)?,
+            3 => lua.create_table_from([(&text, &text)])?.into_lua(lua)?,
+            _ => Value::String(text),
+        };
+        match KEYS.get(usize::from(key) % 16) {
+            Some(&key) => table.raw_set(key, value)?,
+            None => table.raw_set(key, value)?,
+        }
+    }
+    for key in ["client_key", "psk_key"] {
+        if let Value::String(text) = table.raw_get(key)? {
+            table.raw_set(key, lua.create_string([SECRET, &text.as_bytes()].concat())?)?;
+        }
+    }
+    let args = Args::new(lua, "connect", MultiValue::from_iter([Value::Table(table)]));
+    let arg = args.at(1);
+    let message = match Secure::read(&arg, scheme) {
+        Err(raise) => raise.0,
+        Ok(secure) => match secure.transport(scheme, "/mqtt".to_owned()) {
+            Ok(transport) => format!("{transport:?}"),
+            Err(why) => blame(Some(&arg), &arg, &why).0,
+        },
+    };
+    assert!(!message.is_empty() && !message.contains("hunter2"), "{message}");
+    Ok(())
 }
