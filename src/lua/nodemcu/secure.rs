@@ -161,6 +161,7 @@ pub fn fuzz(data: &[u8]) {
 
 fn fuzz_with(lua: &Lua, mut data: &[u8]) -> mlua::Result<()> {
     const SECRET: &[u8] = b"hunter2";
+    let known = data.windows(SECRET.len()).any(|window| window == SECRET);
     let mut take = |n: usize| data.split_off(..n.min(data.len())).expect("no more than there is");
     let scheme = match take(1) {
         [0] => Scheme::Mqtt,
@@ -197,6 +198,7 @@ fn fuzz_with(lua: &Lua, mut data: &[u8]) -> mlua::Result<()> {
             Err(why) => blame(Some(&arg), &arg, &why).0,
         },
     };
-    assert!(!message.is_empty() && !message.contains("hunter2"), "{message}");
+    let shown = message.as_bytes().windows(SECRET.len()).any(|window| window == SECRET);
+    assert!(!message.is_empty() && (known || !shown), "{message}");
     Ok(())
 }
