@@ -214,7 +214,7 @@ describe("a table of options", function()
     -- none of it is in force
     local client = support.connected(broker.port)
     support.subscribed(client, "a")
-    assert.are.same({ a = 0 }, broker:subscriptions("spec"))
+    assert.are.same({ a = 0 }, broker:subscriptions(broker:clients()[1]))
   end)
 
   it("is refused for a wrong value under any key of secure", function()

@@ -61,12 +61,12 @@ impl Secure {
             ..Secure::default()
         };
         if let Some(alpn) = field("alpn")? {
-            secure.tls.alpn = strings(&alpn, "alpn")?.into_iter().map(String::into_bytes).collect();
+            secure.tls.alpn = alpn.strings()?.into_iter().map(String::into_bytes).collect();
         }
         if let Some(suites) = field("cipher_suites")? {
             secure.tls.cipher_suites = match &suites.value {
                 Value::String(_) => suites.text()?.split(':').map(str::to_owned).collect(),
-                _ => strings(&suites, "cipher_suites")?,
+                _ => suites.strings()?,
             };
             if secure.tls.cipher_suites.is_empty() {
                 return Err(suites.reject("at least one name expected, got none"));
@@ -127,15 +127,6 @@ pub(super) fn blame(secure: Option<&Arg<'_>>, host: &Arg<'_>, why: &str) -> Rais
         (Some(secure), _) => secure.reject(why),
         (None, _) => host.reject(why),
     }
-}
-
-/// A list of strings.
-fn strings(arg: &Arg<'_>, key: &'static str) -> Result<Vec<String>, Raise> {
-    let Value::Table(list) = &arg.value else { return Err(arg.fail("list of strings")) };
-    if list.pairs::<Value, Value>().count() != list.raw_len() {
-        return Err(arg.reject("list of strings expected, got a table with other keys"));
-    }
-    list.sequence_values::<Value>().map(|value| arg.inside(Some(key), value?).text()).collect()
 }
 
 /// Names and values of headers, in the order of the names: that of a Lua table is none.

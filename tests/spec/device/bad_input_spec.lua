@@ -76,6 +76,7 @@ after_each(function()
   nodemcu.configure { root = root }
   nodemcu.sim.reset()
   os.execute(("rm -r '%s'"):format(folder))
+  collectgarbage() -- node.heap() counts it
 end)
 
 -- Calls what is scheduled; errors of wrong callbacks come out here.
