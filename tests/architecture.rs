@@ -20,7 +20,7 @@ const IMPURE: [&str; 8] =
     ["std::net", "std::io", "std::thread", "std::fs", "Instant::now", "SystemTime", "smol", "mlua"];
 
 /// The only places of unsafe code.
-const UNSAFE: [&str; 3] = ["src/lua/hot.rs", "src/sys.rs", "src/bin/mqtt-lua.rs"];
+const UNSAFE: [&str; 3] = ["src/lua/hot/", "src/sys.rs", "src/bin/mqtt-lua.rs"];
 
 /// A file that wants to be longer has two jobs.
 const MAX_LINES: usize = 600;
@@ -102,7 +102,7 @@ fn nodemcu_and_mongoose_do_not_know_of_each_other() {
 #[test]
 fn unsafe_code_stands_in_its_places_only() {
     for (path, code) in sources("src") {
-        assert!(UNSAFE.contains(&path.as_str()) || !code.contains("unsafe "), "{path}");
+        assert!(UNSAFE.iter().any(|place| path.starts_with(place)) || !code.contains("unsafe "), "{path}");
     }
 }
 

@@ -5,6 +5,7 @@
 //! | `packet.rs` | the packets as values, the same for every version |
 //! | `frame.rs` | [`Deframer`]: where a packet ends in a stream of bytes, and how much of it to keep |
 //! | [`v4`] | what is inside a packet of MQTT 3.1 and 3.1.1; a later version stands beside it |
+//! | `lists.rs` | what SUBSCRIBE, UNSUBSCRIBE and SUBACK list |
 //! | [`topic`] | topic names and filters: which are legal, which match |
 //! | `tree.rs`, `slab.rs` | [`FilterTree`]: values under filters, found by a topic |
 //! | `wire.rs` | integers, strings and lengths |
@@ -35,6 +36,7 @@
 
 mod error;
 mod frame;
+mod lists;
 mod packet;
 pub(crate) mod slab;
 pub mod topic;

@@ -4,6 +4,8 @@
 
 use super::error::{Error, TopicError};
 use super::frame::{self, Frame};
+use super::lists::REFUSED;
+pub use super::lists::{Filters, SubackCodes, Topics};
 use super::packet::{
     Connack, Connect, ConnectCode, Delivery, Kind, MAX_REMAINING, Packet, PacketId, Publish, Qos, Version,
     Will,
@@ -14,6 +16,9 @@ use super::wire::{Reader, put_binary, put_header, put_u16, remaining_length, rem
 /// Decodes a packet of either direction. Everything with a length is a slice of the frame.
 #[inline]
 pub fn decode<'a>(frame: &Frame<'a>) -> Result<Packet<'a>, Error> {
+    if let Some(packet) = decode_acknowledgement(frame) {
+        return Ok(packet);
+    }
     if frame.header >> 4 != Kind::Publish as u8 {
         return decode_other(frame.header, frame.body);
     }
@@ -57,6 +62,20 @@ pub fn decode_publish<'a>(frame: &Frame<'a>) -> Result<Incoming<'a>, Error> {
     };
     let (dup, retain) = (header & DUP != 0, header & RETAIN != 0);
     Ok(Incoming { dup, delivery, retain, topic, payload: body.rest() })
+}
+
+/// A short way for what comes as often as PUBLISH; none where it is anything else, or wrong.
+#[inline]
+fn decode_acknowledgement<'a>(frame: &Frame<'a>) -> Option<Packet<'a>> {
+    let &[high, low] = frame.body else { return None };
+    let id = PacketId::new(u16::from_be_bytes([high, low]))?;
+    match (frame.header >> 4, frame.header & 0b1111) {
+        (4, 0) => Some(Packet::Puback(id)),
+        (5, 0) => Some(Packet::Pubrec(id)),
+        (6, 0b0010) => Some(Packet::Pubrel(id)),
+        (7, 0) => Some(Packet::Pubcomp(id)),
+        _ => None,
+    }
 }
 
 /// Everything but PUBLISH.
@@ -148,139 +167,6 @@ fn decode_connack(body: &mut Reader<'_>) -> Result<Connack, Error> {
     Ok(connack)
 }
 
-/// The filters of a SUBSCRIBE with their QoS, at least one; checked when decoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Filters<'a> {
-    body: &'a [u8],
-}
-
-impl<'a> Filters<'a> {
-    fn read(mut body: Reader<'a>) -> Result<Filters<'a>, Error> {
-        let filters = Filters { body: body.rest() };
-        if body.is_empty() {
-            return Err(Error::NoFilters(Kind::Subscribe));
-        }
-        while !body.is_empty() {
-            check_filter(Kind::Subscribe, body.binary()?)?;
-            let options = body.u8()?;
-            Qos::new(options).ok_or(Error::SubscribeOptions(options))?;
-        }
-        Ok(filters)
-    }
-
-    /// The pairs from the start.
-    pub const fn iter(&self) -> Filters<'a> {
-        *self
-    }
-}
-
-impl<'a> Iterator for Filters<'a> {
-    type Item = (&'a str, Qos);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let (filter, rest) = split_string(self.body)?;
-        let (&qos, rest) = rest.split_first().expect("checked by read");
-        self.body = rest;
-        Some((filter, Qos::new(qos).expect("checked by read")))
-    }
-}
-
-/// The filters of an UNSUBSCRIBE, at least one; checked when decoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Topics<'a> {
-    body: &'a [u8],
-}
-
-impl<'a> Topics<'a> {
-    fn read(mut body: Reader<'a>) -> Result<Topics<'a>, Error> {
-        let topics = Topics { body: body.rest() };
-        if body.is_empty() {
-            return Err(Error::NoFilters(Kind::Unsubscribe));
-        }
-        while !body.is_empty() {
-            check_filter(Kind::Unsubscribe, body.binary()?)?;
-        }
-        Ok(topics)
-    }
-
-    /// The filters from the start.
-    pub const fn iter(&self) -> Topics<'a> {
-        *self
-    }
-}
-
-impl<'a> Iterator for Topics<'a> {
-    type Item = &'a str;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let (filter, rest) = split_string(self.body)?;
-        self.body = rest;
-        Some(filter)
-    }
-}
-
-/// The results of a SUBACK, at least one, `None` for a refusal; checked when decoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SubackCodes<'a> {
-    body: &'a [u8],
-}
-
-impl<'a> SubackCodes<'a> {
-    fn read(body: Reader<'a>) -> Result<SubackCodes<'a>, Error> {
-        let codes = SubackCodes { body: body.rest() };
-        if body.is_empty() {
-            return Err(Error::NoCodes);
-        }
-        match codes.body.iter().copied().find(|code| !matches!(*code, 0..=2 | REFUSED)) {
-            Some(code) => Err(Error::SubackCode(code)),
-            None => Ok(codes),
-        }
-    }
-
-    /// The results from the start.
-    pub const fn iter(&self) -> SubackCodes<'a> {
-        *self
-    }
-
-    /// How many results are left.
-    pub const fn len(&self) -> usize {
-        self.body.len()
-    }
-
-    /// Whether none is left.
-    pub const fn is_empty(&self) -> bool {
-        self.body.is_empty()
-    }
-}
-
-impl Iterator for SubackCodes<'_> {
-    type Item = Option<Qos>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.body.split_off_first().map(|&code| Qos::new(code))
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.len(), Some(self.len()))
-    }
-}
-
-impl ExactSizeIterator for SubackCodes<'_> {}
-
-fn check_filter(kind: Kind, filter: &[u8]) -> Result<(), Error> {
-    std::str::from_utf8(filter)
-        .map_err(|_| TopicError::Utf8)
-        .and_then(topic::check_filter)
-        .map_err(|error| Error::Filter(kind, error))
-}
-
-/// The string at the front of what `read` has checked, and what follows; `None` at the end.
-fn split_string(body: &[u8]) -> Option<(&str, &[u8])> {
-    let (&length, rest) = body.split_first_chunk()?;
-    let (string, rest) = rest.split_at(usize::from(u16::from_be_bytes(length)));
-    Some((std::str::from_utf8(string).expect("checked by read"), rest))
-}
-
 /// Appends any packet; what the function of its type says about panics and the caller's duties holds.
 pub fn encode(out: &mut Vec<u8>, packet: &Packet<'_>) {
     match *packet {
@@ -320,8 +206,16 @@ pub fn publish(out: &mut Vec<u8>, publish: &Publish<'_>) {
         | (delivery.qos() as u8) << 1
         | if retain { RETAIN } else { 0 };
     let id = delivery.id();
-    put_header(out, first, 2 + topic.len() + if id.is_some() { 2 } else { 0 } + payload.len());
-    put_u16(out, topic.len() as u16);
+    let remaining = 2 + topic.len() + if id.is_some() { 2 } else { 0 } + payload.len();
+    let [high, low] = (topic.len() as u16).to_be_bytes();
+    if remaining < 0x80 {
+        // in one piece: that of most messages
+        out.reserve(2 + remaining);
+        out.extend_from_slice(&[first, remaining as u8, high, low]);
+    } else {
+        put_header(out, first, remaining);
+        out.extend_from_slice(&[high, low]);
+    }
     out.extend_from_slice(topic.as_bytes());
     if let Some(id) = id {
         put_u16(out, id.get());
@@ -336,12 +230,11 @@ pub fn set_dup(packet: &mut [u8]) {
     packet[0] |= DUP;
 }
 
-/// Gives an encoded PUBLISH of QoS 1 or 2 another packet id.
-pub fn replace_id(packet: &mut [u8], id: PacketId) {
+/// Gives an encoded PUBLISH of QoS 1 or 2, with a payload of so many bytes, another packet id.
+#[inline]
+pub fn replace_id(packet: &mut [u8], payload: usize, id: PacketId) {
     debug_assert!(is_acknowledged_publish(packet), "only QoS 1 and 2 have an id");
-    let (_, len) = remaining_length(&packet[1..]).ok().flatten().expect("publish wrote a whole header");
-    let topic = 1 + len;
-    let at = topic + 2 + usize::from(u16::from_be_bytes([packet[topic], packet[topic + 1]]));
+    let at = packet.len() - payload - 2;
     packet[at..at + 2].copy_from_slice(&id.get().to_be_bytes());
 }
 
@@ -574,9 +467,6 @@ const NAME_V31: &[u8] = b"MQIsdp";
 const LEVEL_V31: u8 = 3;
 const NAME_V311: &[u8] = b"MQTT";
 const LEVEL_V311: u8 = 4;
-
-/// The failure code of SUBACK (3.9.3).
-const REFUSED: u8 = 0x80;
 
 /// The longest string or binary field.
 const MAX_FIELD: usize = 65_535;

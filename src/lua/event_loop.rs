@@ -77,7 +77,7 @@ pub(crate) struct Marks {
     pub(crate) id: Option<u16>,
 }
 
-/// The calls for one event: two at most, the second waits in [`Cursor::todo`] while the first runs. Others follow by
+/// The calls for one event: two at most, the second waits in [`Cursor::due`] while the first runs. Others follow by
 /// [`Cursor::add`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Calls(pub(crate) Option<Call>, pub(crate) Option<Call>);
@@ -123,10 +123,8 @@ pub(crate) struct Cursor {
     /// The client whose events are in `events`.
     current: RefCell<Option<Rc<Peer>>>,
     events: RefCell<Events>,
-    /// The second call of the event taken last.
-    todo: Cell<Option<Call>>,
-    /// Its calls after that.
-    more: RefCell<VecDeque<Call>>,
+    /// The calls of the event taken last, after its first.
+    due: RefCell<VecDeque<Call>>,
     /// The result of the SUBSCRIBE answered last.
     granted: RefCell<Granted>,
     /// The log line taken last.
@@ -169,7 +167,7 @@ impl Cursor {
     #[inline]
     pub(crate) fn unpin(&self, before: usize) {
         self.pinned.set(before);
-        if before == 0 && !self.graveyard.borrow().is_empty() && self.more.borrow().is_empty() {
+        if before == 0 && !self.graveyard.borrow().is_empty() && self.due.borrow().is_empty() {
             self.graveyard.take();
         }
     }
@@ -183,7 +181,7 @@ impl Cursor {
 
     /// Drops memory as soon as nobody can be reading it.
     fn discard(&self, trash: Trash) {
-        if self.is_pinned() || !self.more.borrow().is_empty() {
+        if self.is_pinned() || !self.due.borrow().is_empty() {
             self.graveyard.borrow_mut().push(trash);
         }
     }
@@ -213,26 +211,24 @@ impl Cursor {
     }
 
     /// Drops the calls that are due, if they are of these.
-    pub(crate) fn cut_todo(&self, unwanted: impl Fn(&Call) -> bool) {
-        let todo = self.todo.take();
-        self.todo.set(todo.filter(|call| !unwanted(call)));
-        self.more.borrow_mut().retain(|call| !unwanted(call));
+    pub(crate) fn cut_due(&self, unwanted: impl Fn(&Call) -> bool) {
+        self.due.borrow_mut().retain(|call| !unwanted(call));
     }
 
     /// Adds a call to those of the event at hand.
     pub(crate) fn add(&self, call: Call) {
-        self.more.borrow_mut().push_back(call);
+        self.due.borrow_mut().push_back(call);
     }
 
     /// The next call of the event taken last.
     #[inline]
     fn next_call(&self) -> Option<Call> {
-        self.todo.take().or_else(|| self.more.borrow_mut().pop_front())
+        self.due.borrow_mut().pop_front()
     }
 
     /// Whether the event taken last has calls left, or there are other events.
     fn has_more(&self) -> bool {
-        self.todo.get().is_some() || !self.more.borrow().is_empty() || !self.events.borrow().is_empty()
+        !self.due.borrow().is_empty() || !self.events.borrow().is_empty()
     }
 
     /// Remembers the outcome of a SUBSCRIBE for [`With::Granted`].
@@ -306,8 +302,13 @@ impl State {
                     }
                     turn.notable |= !matches!(event, Event::Published { .. } | Event::Dropped { .. });
                     let Calls(first, second) = peer.face.calls(peer, &event, &self.cursor);
-                    self.cursor.todo.set(second);
-                    if let Some(call) = first.or_else(|| self.cursor.next_call()) {
+                    if let Some(call) = second {
+                        self.cursor.due.borrow_mut().push_front(call);
+                    }
+                    if let Some(call) = first {
+                        return Step::Call(call);
+                    }
+                    if let Some(call) = self.cursor.next_call() {
                         return Step::Call(call);
                     }
                 }
@@ -317,6 +318,29 @@ impl State {
                 return step;
             }
         }
+    }
+
+    /// Whether more calls like this one, of which the function stays the same until [`Peer::changes`] says otherwise, may
+    /// be found by [`next_puback`](Self::next_puback); what that says now.
+    #[inline]
+    pub(crate) fn puback_row(&self, call: &Call) -> Option<u32> {
+        let plain = matches!(call.with, With::Id(_)) && call.slot == slot::PUBACK && call.how == How::Keep;
+        let current = self.cursor.current.borrow();
+        let peer = current.as_ref().filter(|peer| plain && peer.key == call.key)?;
+        peer.face.has_plain_pubacks().then(|| peer.changes())
+    }
+
+    /// Goes on to the next event at hand if it is the end of one more publish, without a token: its packet id. A short way
+    /// past [`step`](Self::step).
+    #[inline]
+    pub(crate) fn next_puback(&self, key: u32, changes: u32) -> Option<Option<u16>> {
+        let current = self.cursor.current.borrow();
+        let peer = current.as_ref()?;
+        if peer.key != key || peer.changes() != changes || !self.cursor.due.borrow().is_empty() {
+            return None;
+        }
+        let id = self.cursor.events.borrow_mut().pop_published()?;
+        Some(id.map(|id| id.get()))
     }
 
     /// The events at hand have been served: finds others. None: there are some.

@@ -49,6 +49,11 @@ pub(crate) mod slot {
 pub(crate) trait Face: Any {
     /// The Lua calls that an event leads to, in order.
     fn calls(&self, peer: &Peer, event: &Event<'_>, cursor: &Cursor) -> Calls;
+
+    /// The end of a publish without a token leads to one call, if any: that of [`slot::PUBACK`].
+    fn has_plain_pubacks(&self) -> bool {
+        false
+    }
 }
 
 /// See the [module](self).
@@ -63,6 +68,8 @@ pub(crate) struct Peer {
     address: Cell<usize>,
     /// Which of the slots below 32 are filled.
     filled: Cell<u32>,
+    /// How often one of those has been set.
+    changes: Cell<u32>,
     /// Its userdata stands in the table of anchors.
     pub(crate) anchored: Cell<bool>,
     /// It stands in the list of those to flush.
@@ -79,6 +86,7 @@ impl Peer {
             each,
             address: Cell::new(0),
             filled: Cell::new(0),
+            changes: Cell::new(0),
             anchored: Cell::new(false),
             dirty: Cell::new(false),
             last_token: Cell::new(0),
@@ -96,6 +104,13 @@ impl Peer {
     pub(crate) fn fill(&self, slot: i32, filled: bool) {
         let others = self.filled.get() & !(1 << slot);
         self.filled.set(others | u32::from(filled) << slot);
+        self.changes.set(self.changes.get().wrapping_add(1));
+    }
+
+    /// A number that is another one once any slot below 32 has been set.
+    #[inline]
+    pub(crate) fn changes(&self) -> u32 {
+        self.changes.get()
     }
 
     /// A token for a call that keeps its own callback.

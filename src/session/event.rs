@@ -266,15 +266,10 @@ impl Events {
     /// Takes the oldest event.
     #[inline]
     pub fn pop(&mut self) -> Option<Event<'_>> {
-        let record = self.records.get_mut(self.next)?;
-        if let Record::Written { count } = record {
-            if *count > 1 {
-                *count -= 1;
-            } else {
-                self.next += 1;
-            }
-            return Some(Event::Published { id: None, token: Token::NONE });
+        if let Some(id) = self.pop_published() {
+            return Some(Event::Published { id, token: Token::NONE });
         }
+        let record = self.records.get(self.next)?;
         self.next += 1;
         let slice = |at: u32, len: u32| &self.bytes[at as usize..][..len as usize];
         Some(match *record {
@@ -311,6 +306,27 @@ impl Events {
         })
     }
 
+    /// Takes the oldest event if it is the end of a publish without a token: the id of that. A short way past
+    /// [`pop`](Self::pop), for what often comes in long rows.
+    #[inline]
+    pub fn pop_published(&mut self) -> Option<Option<PacketId>> {
+        match self.records.get_mut(self.next)? {
+            Record::Written { count } if *count > 1 => {
+                *count -= 1;
+                Some(None)
+            }
+            Record::Written { .. } => {
+                self.next += 1;
+                Some(None)
+            }
+            Record::Published { id, token: Token::NONE } => {
+                self.next += 1;
+                Some(*id)
+            }
+            _ => None,
+        }
+    }
+
     /// Appends an event.
     #[inline]
     pub fn push(&mut self, event: Event<'_>) {
@@ -320,8 +336,7 @@ impl Events {
                 self.message(topic, payload, id, flags)
             }
             Event::Overflow { topic, payload } => self.message(topic, payload, None, OVERFLOW),
-            Event::Published { id: None, token: Token::NONE } => return self.push_written(Token::NONE, 1),
-            Event::Published { id, token } => Record::Published { id, token },
+            Event::Published { id, token } => return self.push_published(id, token),
             Event::Connected { session_present } => Record::Connected { session_present },
             Event::ConnectFailed { reason, detail } => {
                 let at = self.append(detail.as_bytes());
@@ -345,6 +360,15 @@ impl Events {
             Event::Drained => Record::Drained,
         };
         self.records.push(record);
+    }
+
+    /// Appends the end of a publish that had an id, unless it was lowered to QoS 0.
+    #[inline]
+    pub(super) fn push_published(&mut self, id: Option<PacketId>, token: Token) {
+        match id {
+            Some(_) => self.records.push(Record::Published { id, token }),
+            None => self.push_written(token, 1),
+        }
     }
 
     /// Appends the end of `count` QoS 0 publishes, of which only a single one has a token.

@@ -23,8 +23,11 @@ const NIL: u32 = u32::MAX;
 /// allocation's own overhead.
 pub(super) const OVERHEAD: usize = size_of::<Entry>() + 32;
 
-/// A freed entry keeps this much memory for its next packet.
+/// A freed entry keeps this much memory for its next packet …
 const KEEP: usize = 1024;
+
+/// … and all entries together so much when the last one is freed.
+const KEEP_ALL: usize = 2 << 20;
 
 /// How far an entry has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +57,7 @@ pub(super) struct Entry {
     /// It was never sent, on any connection.
     fresh: bool,
     /// Bytes of the payload.
-    payload: usize,
+    pub(super) payload: usize,
     state: State,
     prev: u32,
     next: u32,
@@ -69,6 +72,8 @@ impl Entry {
 pub(super) struct Outbox {
     entries: Vec<Entry>,
     free: u32,
+    /// Memory that free entries keep for packets.
+    kept: usize,
     head: u32,
     tail: u32,
     /// The first sent entry; NIL if there is none.
@@ -93,6 +98,7 @@ impl Outbox {
         Outbox {
             entries: Vec::new(),
             free: NIL,
+            kept: 0,
             head: NIL,
             tail: NIL,
             sent: NIL,
@@ -156,6 +162,7 @@ impl Outbox {
         let index = self.take_free();
         let tail = self.tail;
         let entry = &mut self.entries[index as usize];
+        self.kept -= entry.packet.capacity();
         encode(&mut entry.packet);
         self.bytes += entry.packet.len();
         self.payload_bytes += payload;
@@ -234,12 +241,13 @@ impl Outbox {
         self.payload_bytes -= std::mem::take(&mut entry.payload);
         self.waiting -= usize::from(std::mem::take(&mut entry.fresh));
         free_packet(&mut entry.packet);
+        self.kept += entry.packet.capacity();
         entry.state = State::Free;
         entry.next = free;
         self.free = index;
         self.len -= 1;
         let token = entry.token;
-        if self.len == 0 && self.entries.len() > KEEP {
+        if self.len == 0 && self.kept + self.entries.len() * size_of::<Entry>() > KEEP_ALL {
             *self = Outbox::new();
         }
         token

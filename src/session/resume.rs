@@ -143,7 +143,7 @@ impl Session {
         if let Some(id) = id {
             self.ids.release(id);
         }
-        self.events.push(Event::Published { id, token });
+        self.events.push_published(id, token);
         self.check_drained();
     }
 }

@@ -29,7 +29,7 @@ impl Session {
             };
             self.outbox.set_sent(index, id);
             let entry = self.outbox.entry_mut(index).expect("just sent");
-            v4::replace_id(&mut entry.packet, id);
+            v4::replace_id(&mut entry.packet, entry.payload, id);
             entry.resent = entry.dup;
             let out = self.tx.buffer();
             let start = out.len();

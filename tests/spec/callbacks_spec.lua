@@ -278,3 +278,108 @@ describe("a callback may", function()
     assert.are.equal("m", topic)
   end)
 end)
+
+describe("acknowledgements that come together", function()
+  after_each(support.finish)
+
+  -- a client whose n messages of QoS 1 the peer acknowledges at once; nothing has run yet
+  local function acknowledged(n)
+    local client, peer = support.pair()
+    for _ = 1, n do client:publish("t", "x", 1) end
+    local acks = {}
+    for id = 1, n do
+      peer:read()
+      acks[id] = "\64\2\0" .. string.char(id)
+    end
+    peer:send(table.concat(acks))
+    return client, peer
+  end
+
+  it("call back one by one, in order, each with its id", function()
+    local client = acknowledged(20)
+    local ids = {}
+    client:on("puback", function(c, id)
+      assert(c == client)
+      ids[#ids + 1] = id
+    end)
+    support.entries(ids, 20)
+    for id = 1, 20 do assert.are.equal(id, ids[id]) end
+  end)
+
+  it("go on with the callback that one of them sets", function()
+    local client = acknowledged(6)
+    local log = {}
+    client:on("puback", function(_, id)
+      log[#log + 1] = "first " .. id
+      if id == 2 then client:on("puback", function(_, i) log[#log + 1] = "second " .. i end) end
+    end)
+    support.entries(log, 6)
+    assert.are.same({ "first 1", "first 2", "second 3", "second 4", "second 5", "second 6" }, log)
+  end)
+
+  it("go on without one when one of them takes it away", function()
+    local client, peer = acknowledged(6)
+    local calls, message_came = 0, false
+    client:on("puback", function()
+      calls = calls + 1
+      if calls == 2 then client:on("puback", nil) end
+    end)
+    client:on("message", function() message_came = true end)
+    peer:send(message("m"))
+    kit.eventually(function() return message_came end)
+    assert.are.equal(2, calls)
+  end)
+
+  it("go on behind an error in one of them", function()
+    local client = acknowledged(6)
+    local ids, failures = {}, 0
+    client:on("puback", function(_, id)
+      ids[#ids + 1] = id
+      if id % 2 == 0 then error("even") end
+    end)
+    for _ = 1, 6 do
+      if not pcall(mqtt.wait, function() return #ids == 6 end, 30) then failures = failures + 1 end
+    end
+    assert.are.same({ 1, 2, 3, 4, 5, 6 }, ids)
+    assert.are.equal(3, failures)
+  end)
+
+  it("end with the client that one of them closes", function()
+    local client = acknowledged(6)
+    local calls, gone = 0, false
+    client:on("offline", function() gone = true end)
+    client:on("puback", function()
+      calls = calls + 1
+      if calls == 3 then client:close() end
+    end)
+    kit.eventually(function() return gone end)
+    assert.are.equal(3, calls)
+  end)
+
+  it("stop the loop where one of them says so", function()
+    local client = acknowledged(6)
+    local calls = 0
+    client:on("puback", function()
+      calls = calls + 1
+      if calls == 4 then mqtt.stop() end
+    end)
+    assert.is_true(mqtt.run(30))
+    assert.are.equal(4, calls)
+    kit.eventually(function() return calls == 6 end)
+  end)
+
+  it("are finished by a loop inside one of them", function()
+    local client = acknowledged(6)
+    local ids, depth = {}, 0
+    client:on("puback", function(_, id)
+      ids[#ids + 1] = id
+      if id == 2 then
+        depth = depth + 1
+        mqtt.wait(function() return #ids == 6 end, 30)
+      end
+    end)
+    support.entries(ids, 6)
+    assert.are.same({ 1, 2, 3, 4, 5, 6 }, ids)
+    assert.are.equal(1, depth)
+  end)
+end)

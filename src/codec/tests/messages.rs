@@ -82,7 +82,7 @@ fn replace_id_changes_the_id_and_nothing_else() {
         let payload = vec![7; length];
         let publish = Publish { delivery: Delivery::ExactlyOnce(id(1)), payload: &payload, ..PLAIN };
         let mut bytes = encoded(|out| v4::publish(out, &publish));
-        v4::replace_id(&mut bytes, id(0xABCD));
+        v4::replace_id(&mut bytes, payload.len(), id(0xABCD));
         let publish = Publish { delivery: Delivery::ExactlyOnce(id(0xABCD)), ..publish };
         assert_eq!(encoded(|out| v4::publish(out, &publish)), bytes);
     }

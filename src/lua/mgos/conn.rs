@@ -200,7 +200,7 @@ impl Target {
     /// Empties the slots of a row, which may be used for another handler then.
     fn clear(&self, state: &State, lua: &Lua, row: Row) -> Result<(), Raise> {
         let key = self.peer.key;
-        state.cursor.cut_todo(|call| call.key == key && row.slots().contains(&call.slot));
+        state.cursor.cut_due(|call| call.key == key && row.slots().contains(&call.slot));
         for slot in row.slots() {
             self.set(lua, slot, Value::Nil)?;
         }

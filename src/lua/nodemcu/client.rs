@@ -219,7 +219,7 @@ fn connect(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
         matches!(event, Event::Connected { .. } | Event::ConnectFailed { .. } | Event::CredentialsWanted)
     };
     state.cursor.cut(peer, |event| !outcome(event), |_| ());
-    state.cursor.cut_todo(|call| {
+    state.cursor.cut_due(|call| {
         let slots = [slot::OK, slot::NOK, slot::CONNECT, slot::CONNFAIL];
         call.key == peer.key && slots.contains(&call.slot)
     });
@@ -365,7 +365,7 @@ fn close(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     let end = |event: &Event<'_>| matches!(event, Event::Offline | Event::Dropped { .. });
     state.cursor.cut(peer, end, |token| dropped.push(token));
     let ends = |call: &Call| call.key == peer.key && call.slot != slot::OFFLINE;
-    state.cursor.cut_todo(ends);
+    state.cursor.cut_due(ends);
     for token in dropped {
         hot::set_slot(args.lua, &target.object, slot::of(token), Value::Nil)?;
     }

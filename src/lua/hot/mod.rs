@@ -1,0 +1,215 @@
+//! Every raw call into Lua.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `mod.rs` | the shell of a state, the trampoline that all functions go through, errors |
+//! | `publish.rs` | `client:publish` |
+//! | `loops.rs` | `run`, `poll` and `wait`, which run the callbacks |
+//!
+//! Lua reports an error by a long jump (LuaJIT: by unwinding) over the frames of C functions. So the rule of these files:
+//!
+//! > In a function that may be left that way nothing is alive that has a destructor, no lock is held, no `RefCell` is
+//! > borrowed, and no frame of mlua's lies above it.
+//!
+//! Rust code that calls no Lua runs inside [`guarded`], which stops panics; Lua is called outside of it. What the loop
+//! works on belongs to the [`State`], so that an error that leaves it loses nothing.
+//!
+//! All functions have the shell of their state as first upvalue: a userdata that outlives everything else of ours. When
+//! the interpreter closes, its `__gc` takes leave of the brokers and empties it; what a script's finalizer calls after
+//! that raises an error instead of touching memory that is gone.
+#![allow(unsafe_code)]
+#![allow(unsafe_op_in_unsafe_fn, reason = "nearly every line here is such an operation")]
+#![allow(non_snake_case, reason = "Lua's own name for its state is L")]
+
+mod loops;
+mod publish;
+
+use std::ffi::{CStr, c_int};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::{mem, ptr, slice};
+
+use mlua::ffi::*;
+use mlua::{AnyUserData, Function, IntoLuaMulti, Lua, Table, Value, Variadic};
+
+use super::{INTERNAL_ERROR, State};
+use loops::LOOPS;
+use publish::publish;
+
+// The upvalues of our C closures.
+const SHELL: c_int = 1;
+/// Of a trampoline: the mlua function.
+const FUNCTION: c_int = 2;
+
+/// The contents of the first upvalue.
+struct Shell {
+    /// From `Rc::into_raw`; null once the interpreter closes.
+    state: *const State,
+}
+
+/// Makes the userdata that is the first upvalue of all functions: before all else, so that it is finalized last.
+pub(super) fn shell(lua: &Lua, state: Rc<State>) -> mlua::Result<AnyUserData> {
+    let state = Rc::into_raw(state);
+    // SAFETY: the closure runs protected and captures nothing that has a destructor.
+    unsafe {
+        lua.exec_raw((), |L| {
+            let shell = lua_newuserdata(L, size_of::<Shell>()).cast::<Shell>();
+            shell.write(Shell { state });
+            lua_createtable(L, 0, 2);
+            lua_pushcfunction(L, close_shell);
+            lua_setfield(L, -2, c"__gc".as_ptr());
+            lua_pushboolean(L, 0);
+            lua_setfield(L, -2, c"__metatable".as_ptr());
+            lua_setmetatable(L, -2);
+        })
+    }
+}
+
+unsafe extern "C-unwind" fn close_shell(L: *mut lua_State) -> c_int {
+    let shell = lua_touserdata(L, 1).cast::<Shell>();
+    let state = mem::replace(&mut (*shell).state, ptr::null());
+    // In a forked child the state is left as it is: whatever it would lock may be locked for ever.
+    if !state.is_null() && !crate::sys::forked() {
+        // SAFETY: the pointer is from `Rc::into_raw` and is given back once.
+        let state = Rc::from_raw(state);
+        // a panic must not leave a finalizer
+        let _ = catch_unwind(AssertUnwindSafe(move || state.close()));
+    }
+    0
+}
+
+/// Wraps a function of mlua's that returns true and its results, false and a message, or nil and an error as it is.
+pub(super) fn wrap(lua: &Lua, shell: &AnyUserData, function: Function) -> mlua::Result<Function> {
+    closure(lua, trampoline, (shell, function))
+}
+
+/// `client.publish`, with the ordinary function for whatever is not the common case.
+pub(super) fn wrap_publish(lua: &Lua, shell: &AnyUserData, ordinary: Function) -> mlua::Result<Function> {
+    closure(lua, publish, (shell, ordinary))
+}
+
+/// Adds the loops to a table; `upvalues` are those after the shell.
+pub(super) fn add_loops(
+    lua: &Lua,
+    shell: &AnyUserData,
+    upvalues: &[Value; 4],
+    table: &Table,
+) -> mlua::Result<()> {
+    for (function, name) in LOOPS {
+        let upvalues = [&[Value::UserData(shell.clone())], &upvalues[..]].concat();
+        table.raw_set(name, closure(lua, function, Variadic::from(upvalues))?)?;
+    }
+    Ok(())
+}
+
+fn closure(lua: &Lua, f: lua_CFunction, upvalues: impl IntoLuaMulti) -> mlua::Result<Function> {
+    // SAFETY: runs protected; the stack holds the upvalues and nothing else.
+    unsafe { lua.exec_raw(upvalues, |L| lua_pushcclosure(L, f, lua_gettop(L))) }
+}
+
+/// Sets a callback of an object, in its table of user values, which [`State::enlist`] has seen to.
+pub(super) fn set_slot(lua: &Lua, object: &AnyUserData, slot: i32, value: Value) -> mlua::Result<()> {
+    // SAFETY: runs protected.
+    unsafe {
+        lua.exec_raw((object, value), |L| {
+            lua_getuservalue(L, 1);
+            lua_pushvalue(L, 2);
+            lua_rawseti(L, -2, slot.into());
+            lua_settop(L, 0);
+        })
+    }
+}
+
+// Errors.
+
+/// Raises the string on top of the stack, with file and line of the nearest Lua function before it: also where that called
+/// us through `pcall`.
+#[cold]
+unsafe fn raise(L: *mut lua_State) -> ! {
+    let mut info: lua_Debug = mem::zeroed();
+    let mut level = 1;
+    while lua_getstack(L, level, &mut info) != 0 {
+        lua_getinfo(L, c"Sl".as_ptr(), &mut info);
+        if info.currentline > 0 {
+            lua_pushfstring(L, c"%s:%d: ".as_ptr(), info.short_src.as_ptr(), info.currentline);
+            lua_insert(L, -2);
+            lua_concat(L, 2);
+            break;
+        }
+        level += 1;
+    }
+    lua_error(L)
+}
+
+#[cold]
+unsafe fn raise_text(L: *mut lua_State, text: &CStr) -> ! {
+    lua_pushstring(L, text.as_ptr());
+    raise(L)
+}
+
+#[cold]
+unsafe fn raise_argument(L: *mut lua_State, n: c_int, name: &CStr, expected: &CStr) -> ! {
+    let got = match lua_type(L, n) {
+        LUA_TNONE => c"no value".as_ptr(),
+        other => lua_typename(L, other),
+    };
+    let format = c"bad argument #%d to '%s' (%s expected, got %s)";
+    lua_pushfstring(L, format.as_ptr(), n, name.as_ptr(), expected.as_ptr(), got);
+    raise(L)
+}
+
+/// Runs Rust code that calls no Lua; a panic in it, which is a bug, becomes a Lua error.
+#[inline]
+unsafe fn guarded<R: Copy>(L: *mut lua_State, f: impl FnOnce() -> R) -> R {
+    match catch_unwind(AssertUnwindSafe(f)) {
+        Ok(result) => result,
+        Err(panic) => {
+            drop(panic);
+            push_bytes(L, INTERNAL_ERROR.as_bytes());
+            raise(L)
+        }
+    }
+}
+
+/// The state of the function that runs.
+#[inline]
+unsafe fn state<'a>(L: *mut lua_State) -> &'a State {
+    let shell = lua_touserdata(L, lua_upvalueindex(SHELL)).cast::<Shell>();
+    if (*shell).state.is_null() {
+        raise_text(L, c"mqtt is closed: the interpreter is ending");
+    }
+    if crate::sys::forked() {
+        raise_text(L, c"mqtt does not work in a forked child: its clients belong to the parent process");
+    }
+    &*(*shell).state
+}
+
+// Functions of mlua's.
+
+unsafe extern "C-unwind" fn trampoline(L: *mut lua_State) -> c_int {
+    state(L);
+    lua_pushvalue(L, lua_upvalueindex(FUNCTION));
+    lua_insert(L, 1);
+    lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
+    match lua_type(L, 1) {
+        LUA_TNIL => lua_error(L),
+        _ if lua_toboolean(L, 1) == 0 => raise(L),
+        _ => lua_gettop(L) - 1,
+    }
+}
+
+// Strings.
+
+/// The bytes of a string or number, which stays on the stack while they are used; none of anything else.
+#[inline]
+unsafe fn string<'a>(L: *mut lua_State, index: c_int) -> Option<&'a [u8]> {
+    let mut len = 0;
+    let start = lua_tolstring(L, index, &mut len);
+    // SAFETY: Lua says that so many bytes are there, and keeps them while the value is on the stack.
+    (!start.is_null()).then(|| slice::from_raw_parts(start.cast(), len))
+}
+
+#[inline]
+unsafe fn push_bytes(L: *mut lua_State, bytes: &[u8]) {
+    lua_pushlstring(L, bytes.as_ptr().cast(), bytes.len());
+}
