@@ -256,6 +256,9 @@ fn run(name: &str, qos: Qos, scale: &Scale, port: u16, mut broker: impl Restart)
         thread::sleep(Duration::from_millis(2));
     }
     let took = began.elapsed();
+    // What ended after the last look, and before nothing was pending.
+    to.take();
+    from.take();
     for (proxy, side) in proxies.iter().zip(["publisher", "subscriber"]) {
         let (attempts, most) = proxy.attempts(Duration::from_secs(5));
         println!(
@@ -275,7 +278,8 @@ fn run(name: &str, qos: Qos, scale: &Scale, port: u16, mut broker: impl Restart)
     );
     assert!(2 * in_mid_flow > restarts, "most restarts fell between messages");
     assert_eq!(to.sessions_lost + from.sessions_lost, 0, "the broker kept the sessions");
-    assert!(to.done.iter().all(|&times| times == 1), "each publish is done once");
+    let odd = to.done.iter().enumerate().find(|&(_, &times)| times != 1);
+    assert_eq!(odd, None, "number of a publish that is not done once, and how often it is");
     (from.got, repeated)
 }
 
