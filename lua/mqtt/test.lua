@@ -21,6 +21,17 @@ function kit.broker(options)
   return ends.with_test(blame(broker.start, options), "stop")
 end
 
+-- Raises the error of a wrong argument where the test made the call.
+local function check(is_right, n, name, expected, value)
+  if is_right then return end
+  error(("bad argument #%d to '%s' (%s expected, got %s)"):format(n, name, expected, type(value)), 3)
+end
+
+local function is_callable(value)
+  local meta = getmetatable(value)
+  return type(value) == "function" or type(meta) == "table" and meta.__call ~= nil
+end
+
 -- How often a condition is looked at, in seconds: it may be about something that no callback tells of.
 local LOOK = 0.02
 
@@ -37,6 +48,8 @@ end
 ---@param timeout number?
 ---@return any ...
 function kit.eventually(condition, timeout)
+  check(is_callable(condition), 1, "eventually", "function", condition)
+  check(timeout == nil or type(timeout) == "number", 2, "eventually", "number", timeout)
   timeout = timeout or 5
   local last = judge(pcall(condition))
   -- Looks are counted, not seconds: a machine that is busy gives the script its turns all the same.
@@ -70,6 +83,12 @@ end
 ---@param options nodemcu.mqtt.test.script.options?
 ---@return nodemcu.mqtt.test.script
 function kit.run_script(path, options)
+  check(type(path) == "string", 1, "run_script", "string", path)
+  check(options == nil or type(options) == "table", 2, "run_script", "table", options)
+  for _, key in ipairs { "args", "globals", "broker" } do
+    local value = options and options[key]
+    check(value == nil or type(value) == "table", 2, "run_script", ("table or nil as '%s'"):format(key), value)
+  end
   return ends.with_test(script.run(path, options), "stop")
 end
 
