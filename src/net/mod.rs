@@ -228,6 +228,7 @@ mod tests {
             let tcp = connect(&[refusing, good]).await.unwrap().direct().unwrap();
             assert_eq!(tcp.get_ref().peer_addr().unwrap(), good);
             assert!(tcp.get_ref().nodelay().unwrap());
+            assert!(rustix::net::sockopt::socket_keepalive(tcp.get_ref()).unwrap());
             let error = connect(&[refusing]).await.unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
         });

@@ -12,6 +12,12 @@ use crate::codec::{Qos, v4};
 const RENEW_AT_ONCE: usize = 8;
 
 impl Session {
+    /// Before [`handle_closed`](Self::handle_closed): the next `n` bytes of those that
+    /// [`take_transmit`](Self::take_transmit) gave may have been sent, though nobody has said so.
+    pub fn handle_begun(&mut self, n: usize) {
+        self.tx.begin(n);
+    }
+
     /// The connection is gone, whoever ended it. QoS 0 that was not sent and requests without their answer are dropped.
     pub fn handle_closed(&mut self, keep: Keep) {
         self.state = State::Disconnected;

@@ -125,12 +125,12 @@ impl Transmit {
             self.lent -= n.min(self.lent);
         } else {
             self.head += n;
-            if self.head == self.buffer.len() {
-                self.head = 0;
-                self.buffer.clear();
-                if self.buffer.capacity() > KEEP {
-                    self.buffer = Vec::new();
-                }
+        }
+        if self.head == self.buffer.len() && self.lent == 0 {
+            self.head = 0;
+            self.buffer.clear();
+            if self.buffer.capacity() > KEEP {
+                self.buffer = Vec::new();
             }
         }
         self.partial += n;
@@ -148,14 +148,20 @@ impl Transmit {
         }
     }
 
+    /// Before [`Transmit::clear`]: `n` more bytes may have been sent.
+    pub(super) fn begin(&mut self, n: usize) {
+        debug_assert!(n <= self.lent, "more begun than the writer had");
+        self.partial += n;
+    }
+
     /// The connection is gone: forgets everything, telling of each packet that was not wholly sent whether its first
-    /// byte had been.
+    /// byte may have been.
     pub(super) fn clear(&mut self, mut lost: impl FnMut(Kind, bool)) {
-        let mut begun = self.partial > 0;
+        let mut begun = self.partial;
         for mark in self.marks.drain(..) {
             for _ in 0..mark.count {
-                lost(mark.kind, begun);
-                begun = false;
+                lost(mark.kind, begun > 0);
+                begun = begun.saturating_sub(mark.len as usize);
             }
         }
         *self = Transmit::default();
@@ -261,6 +267,29 @@ mod tests {
         assert_eq!((writer.as_slice(), tx.len(), tx.waiting()), (&b"bc"[..], 4, &b""[..]));
         tx.advance(2, |_, _, _| {});
         assert_eq!(tx.waiting(), b"de");
+    }
+
+    #[test]
+    fn buffers_take_turns_under_load_and_are_given_back_after_it() {
+        let mut tx = Transmit::default();
+        let mut writer = Vec::new();
+        for _ in 0..3 {
+            put(&mut tx, &[7; 3 * KEEP], Kind::Control);
+            let had = writer.capacity();
+            tx.lend(&mut writer);
+            assert!(tx.buffer.capacity() == had && writer.capacity() >= 3 * KEEP);
+            put(&mut tx, &[7; 3 * KEEP], Kind::Control);
+            tx.advance(writer.len(), |_, _, _| {});
+            writer.clear();
+            tx.lend(&mut writer);
+            tx.advance(writer.len(), |_, _, _| {});
+            assert_eq!((tx.len(), tx.buffer.capacity()), (0, 0));
+            writer.clear();
+        }
+        // much less than that was large
+        put(&mut tx, b"ab", Kind::Control);
+        tx.lend(&mut writer);
+        assert!(tx.buffer.capacity() == 0 && writer == b"ab");
     }
 
     #[test]

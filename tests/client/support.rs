@@ -233,7 +233,7 @@ pub(crate) fn message(topic: &str, payload: &[u8]) -> Vec<u8> {
 
 /// Where a scripted broker listens.
 pub(crate) struct Listener {
-    listener: TcpListener,
+    pub(crate) listener: TcpListener,
 }
 
 impl Listener {

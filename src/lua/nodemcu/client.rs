@@ -9,7 +9,7 @@ use super::device::Device;
 use crate::client::Sending;
 use crate::client::{ConnectOptions, Credentials, Options, Profile, State as Activity, Will};
 use crate::codec::{Qos, v4};
-use crate::lua::args::{Args, Raise};
+use crate::lua::args::{Arg, Args, Raise};
 use crate::lua::event_loop::Call;
 use crate::lua::peer::{Peer, slot};
 use crate::lua::{Maker, Reply, State, hot, reply};
@@ -273,9 +273,7 @@ fn subscribe(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
             let qos = first.inside(Some(&filter), qos).qos()?;
             filters.push((filter, qos));
         }
-        if filters.is_empty() {
-            return Err(first.reject("table of filters expected, got an empty one [MQTT-3.8.3-3]"));
-        }
+        check_count(&first, filters.len(), "MQTT-3.8.3-3")?;
         // scripts have a stray qos here
         if callback.clone().given().is_some_and(|it| it.qos().is_ok()) {
             callback = args.at(3);
@@ -309,9 +307,7 @@ fn unsubscribe(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
         for pair in table.pairs::<Value, Value>() {
             filters.push(first.inside(None, pair?.0).topic_filter()?);
         }
-        if filters.is_empty() {
-            return Err(first.reject("table of filters expected, got an empty one [MQTT-3.10.3-2]"));
-        }
+        check_count(&first, filters.len(), "MQTT-3.10.3-2")?;
     } else {
         filters.push(first.topic_filter()?);
     }
@@ -323,6 +319,18 @@ fn unsubscribe(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     let token = target.token(callback.as_ref());
     let outcome = target.peer.client.unsubscribe(&filters, token, Sending::Soon);
     answer(state, target, args, outcome, slot::UNSUBACK, token, callback)
+}
+
+/// So many filters one table may hold. MQTT sets no such limit, but whoever exceeds it has filled the table by mistake:
+/// no broker is made for packets like that.
+const MAX_FILTERS: usize = 65_535;
+
+fn check_count(table: &Arg<'_>, count: usize, clause: &str) -> Result<(), Raise> {
+    match count {
+        0 => Err(table.reject(format_args!("table of filters expected, got an empty one [{clause}]"))),
+        1..=MAX_FILTERS => Ok(()),
+        _ => Err(table.reject(format_args!("at most {MAX_FILTERS} filters expected, got {count}"))),
+    }
 }
 
 /// true, or false and why; an accepted call's callback is kept.
