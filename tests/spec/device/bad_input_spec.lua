@@ -98,7 +98,7 @@ describe("a wrong value in any place", function()
       read = { { 1 }, { without(BYTES, unpack(TABLES)) } },
       write = { { "x" }, { BYTES } },
       writeline = { { "x" }, { BYTES } },
-      seek = { { "set", 0 }, { merge(BYTES, { ["x"] = "x" }), without(INTEGER, "-1", "'-1'") } },
+      seek = { { "set", 0 }, { merge(BYTES, { ["x"] = "x" }), without(INTEGER, "0.5", "-1", "'-1'") } },
     }, file, file)
     file:close()
     local decoder, encoder = nodemcu.sjson.decoder(), nodemcu.sjson.encoder({})
