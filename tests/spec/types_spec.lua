@@ -33,12 +33,7 @@ local function annotations(name)
   return classes
 end
 
-local function names(t)
-  local list = {}
-  for name in pairs(t) do list[#list + 1] = name end
-  table.sort(list)
-  return list
-end
+local names = require("tests.spec.wrong").sorted
 
 -- The names that can be called on an object, or stand in a module.
 local function real(object)
