@@ -1,6 +1,7 @@
 //! The methods of a client.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use mlua::{AnyUserData, MetaMethod, UserDataFields, Value};
 
@@ -126,12 +127,12 @@ pub(super) fn give_credentials(state: &Rc<State>, mut args: Args<'_>) -> Reply {
     let username = if args.at(1).flag()? {
         args.at(2).given().map(|it| it.text()).transpose().map_err(|why| wrong("username", why))?
     } else {
-        settings.username.clone()
+        settings.credentials().0
     };
     let password = if args.at(3).flag()? {
         args.at(4).given().map(|it| it.short_bytes()).transpose().map_err(|why| wrong("password", why))?
     } else {
-        settings.password.clone()
+        settings.credentials().1
     };
     if username.is_none() && password.is_some() {
         return Err(Raise(
@@ -196,11 +197,10 @@ fn connect(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     let settings = &device.settings;
     let asks = peer.has(slot::USERNAME) || peer.has(slot::PASSWORD);
     let ask_credentials = asks && request.credentials.is_none();
-    let (username, password) =
-        request.credentials.unwrap_or_else(|| (settings.username.clone(), settings.password.clone()));
+    let (username, password) = request.credentials.unwrap_or_else(|| settings.credentials());
     let connect = ConnectOptions {
         version: settings.version,
-        client_id: settings.client_id.clone(),
+        client_id: settings.client_id.to_string(),
         keep_alive: settings.keep_alive,
         clean_session: settings.clean_session,
         will: device.will.borrow().as_deref().cloned(),
@@ -210,7 +210,7 @@ fn connect(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     let profile = Profile { transport: request.transport, ..Profile::new(request.server, connect) };
     let options = Options {
         reconnect: request.reconnect,
-        connect_timeout: settings.connect_timeout,
+        connect_timeout: Duration::from_millis(settings.connect_timeout.into()),
         ask_credentials,
         ..Options::new(profile)
     };
