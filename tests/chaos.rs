@@ -120,7 +120,7 @@ fn number(payload: &[u8]) -> usize {
 struct Deaf;
 
 impl Sink for Deaf {
-    fn ready(&self) {}
+    fn ready(&self, _: u32) {}
 }
 
 /// One side of the conversation.

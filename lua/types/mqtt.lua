@@ -164,14 +164,14 @@ function client:connect(host, port, secure, autoreconnect, ok, nok) end
 ---@return string? why "not connected" or "queue full"
 function client:publish(topic, payload, qos, retain, callback) end
 
----@param filter string|table<string, nodemcu.mqtt.qos>
+---@param filter string|table<string, nodemcu.mqtt.qos> one, or up to 65,535 in a table
 ---@param qos (nodemcu.mqtt.qos|function)? default 0
 ---@param callback (fun(client: nodemcu.mqtt.client, granted: table<string, nodemcu.mqtt.qos|false>))?
 ---@return boolean accepted
 ---@return string? why "not connected"
 function client:subscribe(filter, qos, callback) end
 
----@param filter string|table<string, any>
+---@param filter string|table<string, any> one, or up to 65,535 in a table
 ---@param callback (fun(client: nodemcu.mqtt.client))?
 ---@return boolean accepted
 ---@return string? why "not connected"

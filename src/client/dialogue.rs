@@ -73,7 +73,7 @@ impl Shared {
 impl Inner {
     /// Other bounds for the session.
     pub(super) fn set_limits(&mut self, limits: Limits) {
-        self.limits = limits;
+        self.bounds_max_qos = limits.max_qos;
         let max_qos = self.max_qos.unwrap_or(limits.max_qos);
         self.session.set_limits(Limits { max_qos, ..limits });
     }
@@ -81,6 +81,7 @@ impl Inner {
     /// Another `max_qos` than that of the bounds; none: theirs.
     pub(super) fn set_max_qos(&mut self, max_qos: Option<Qos>) {
         self.max_qos = max_qos;
-        self.set_limits(self.limits);
+        let limits = self.session.limits();
+        self.set_limits(Limits { max_qos: self.bounds_max_qos, ..limits });
     }
 }

@@ -26,6 +26,9 @@ const READ_BUFFER: usize = 64 * 1024;
 /// Memory that the written bytes of a connection may leave behind when there is nothing more to write.
 const KEEP: usize = 32 * 1024;
 
+/// A flush comes after so many bytes: what TLS makes of them lies in memory until then.
+const UNFLUSHED: usize = 64 * 1024;
+
 /// So many reads and writes in a row, then it is the turn of other connections.
 const BUDGET: usize = 8;
 
@@ -87,11 +90,12 @@ pub(super) struct Driver {
     shared: Arc<Shared>,
     generation: u64,
     stream: Stream,
-    /// Taken from the session; `out[at..]` is not written yet. While that is not empty the writer is lent out.
+    /// Taken from the session; `out[at..]` is not written yet. While that or what is unflushed is not empty the writer is
+    /// lent out.
     out: Vec<u8>,
     at: usize,
-    /// Bytes were written since the last flush.
-    unflushed: bool,
+    /// So many bytes were written since the last flush: those before `at`.
+    unflushed: usize,
     /// Writing failed. Reported once reading has nothing more to tell: the peer may have said why it hung up.
     write_error: Option<io::Error>,
     /// For the session's deadlines.
@@ -111,7 +115,7 @@ impl Driver {
             stream,
             out: Vec::new(),
             at: 0,
-            unflushed: false,
+            unflushed: 0,
             write_error: None,
             alarm: Alarm::default(),
             linger: Alarm::default(),
@@ -121,7 +125,7 @@ impl Driver {
 
     /// Drives until the connection ends.
     pub(super) async fn run(&mut self) -> End {
-        poll_fn(|cx| {
+        let end = poll_fn(|cx| {
             let mut budget = BUDGET;
             loop {
                 match self.turn(cx, &mut budget) {
@@ -131,7 +135,11 @@ impl Driver {
                 }
             }
         })
-        .await
+        .await;
+        if let Some(mut inner) = self.shared.current(self.generation) {
+            inner.session.handle_begun(self.unflushed);
+        }
+        end
     }
 
     /// Does what can be done now; whether something has become due meanwhile. Otherwise the task is woken when there is
@@ -163,9 +171,11 @@ impl Driver {
             | self.lease.poll(lease_ends, clock, cx))
     }
 
+    /// Writes and flushes. What the stream has taken counts as sent once it is flushed: TLS and WebSocket hold bytes back
+    /// until then.
     fn write(&mut self, cx: &mut Context<'_>, budget: &mut usize) -> Result<(), End> {
         while self.write_error.is_none() {
-            if self.at == self.out.len() {
+            if self.at == self.out.len() && self.unflushed == 0 {
                 self.out.clear();
                 self.at = 0;
                 let mut inner = self.shared.enter(self.generation, cx).ok_or(End::Replaced)?;
@@ -174,34 +184,50 @@ impl Driver {
                     if self.out.capacity() > KEEP {
                         self.out = Vec::new();
                     }
-                    break;
+                    return Ok(());
                 }
             }
-            if *budget == 0 {
-                return Ok(());
-            }
-            *budget -= 1;
-            match Pin::new(&mut self.stream).poll_write(cx, &self.out[self.at..]) {
-                Poll::Pending => break,
-                Poll::Ready(Ok(0)) => self.write_error = Some(io::ErrorKind::WriteZero.into()),
-                Poll::Ready(Err(error)) => self.write_error = Some(error),
-                Poll::Ready(Ok(n)) => {
-                    self.at += n;
-                    self.unflushed = true;
-                    let mut inner = self.shared.enter(self.generation, cx).ok_or(End::Replaced)?;
-                    inner.written(self.shared.clock.now(), n);
-                    self.shared.release(inner);
-                }
-            }
-        }
-        if self.unflushed && self.write_error.is_none() {
-            match Pin::new(&mut self.stream).poll_flush(cx) {
-                Poll::Pending => {}
-                Poll::Ready(Ok(())) => self.unflushed = false,
-                Poll::Ready(Err(error)) => self.write_error = Some(error),
+            let stuck = self.push(cx, budget);
+            if self.unflushed > 0 && !self.flush(cx)? || stuck {
+                break;
             }
         }
         Ok(())
+    }
+
+    /// Gives bytes to the stream, at most up to where a flush is due. Whether no more can be given before something
+    /// changes.
+    fn push(&mut self, cx: &mut Context<'_>, budget: &mut usize) -> bool {
+        while self.at < self.out.len() && self.unflushed < UNFLUSHED {
+            if *budget == 0 {
+                return true;
+            }
+            *budget -= 1;
+            match Pin::new(&mut self.stream).poll_write(cx, &self.out[self.at..]) {
+                Poll::Ready(Ok(n)) if n > 0 => (self.at, self.unflushed) = (self.at + n, self.unflushed + n),
+                Poll::Ready(Ok(_)) => self.write_error = Some(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Err(error)) => self.write_error = Some(error),
+                Poll::Pending => return true,
+            }
+            if self.write_error.is_some() {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Has the stream send what it was given; whether it has.
+    fn flush(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+        match Pin::new(&mut self.stream).poll_flush(cx) {
+            Poll::Pending => return Ok(false),
+            Poll::Ready(Err(error)) => _ = self.write_error.get_or_insert(error),
+            Poll::Ready(Ok(())) => {
+                let mut inner = self.shared.enter(self.generation, cx).ok_or(End::Replaced)?;
+                inner.written(self.shared.clock.now(), std::mem::take(&mut self.unflushed));
+                self.shared.release(inner);
+            }
+        }
+        Ok(true)
     }
 
     /// Takes what came.

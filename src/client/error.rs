@@ -101,3 +101,31 @@ impl std::error::Error for ConnectError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_stage_has_its_number_in_time_and_out_of_time() {
+        let server = || Server { host: "host".into(), port: 1 };
+        let broken = || io::Error::from(io::ErrorKind::BrokenPipe);
+        for (error, reason) in [
+            (ConnectError::NoCredentials, -1),
+            (ConnectError::Resolve(server(), broken()), -3),
+            (ConnectError::ResolveTimeout(server()), -3),
+            (ConnectError::Unreachable(server(), broken()), -5),
+            (ConnectError::DialTimeout(server()), -5),
+            (ConnectError::Handshake(HandshakeError::new("unknown issuer")), -6),
+            (ConnectError::HandshakeTimeout(server()), -6),
+            (ConnectError::Send(broken()), -1),
+            (ConnectError::SendTimeout, -1),
+            (ConnectError::NoConnack, -2),
+            (ConnectError::Closed(Some(broken())), -4),
+            (ConnectError::Closed(None), -4),
+            (ConnectError::Refused(ConnectCode::NotAuthorized), 5),
+        ] {
+            assert_eq!(error.reason(), reason, "{error}");
+        }
+    }
+}

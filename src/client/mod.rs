@@ -23,6 +23,7 @@
 //! | `driver` | one connection: writes, reads, timers; its goodbye |
 //! | `dialogue` | questions to the caller, changes by it |
 //! | `reader` | who reads: that task, or a caller that waits |
+//! | `leave` | the end by the caller |
 //! | `reconnect` | when to try again, and where (pure) |
 //! | `traffic` | whether there is anything left to do, for tests |
 //! | `options`, `error`, `clock`, `reactor` | plain values, reasons, time, the thread |
@@ -31,6 +32,7 @@ pub mod clock;
 mod dialogue;
 mod driver;
 pub mod error;
+mod leave;
 pub mod options;
 pub mod reactor;
 mod reader;
@@ -60,8 +62,9 @@ pub use traffic::Traffic;
 pub trait Sink: Send + Sync {
     /// The client's events went from none to some: [`Client::swap_events`] has something to give. Called on any thread,
     /// also from inside calls of [`Client`], with no lock held; must not block. Once per batch: not again before the
-    /// next `swap_events`. Now and then the batch turns out to be empty.
-    fn ready(&self);
+    /// next `swap_events`. Now and then the batch turns out to be empty. `key` is the client's
+    /// [`ClientOptions::key`].
+    fn ready(&self, key: u32);
 }
 
 /// What a client is about.
@@ -108,7 +111,7 @@ pub struct Client {
 impl Client {
     /// An idle client; starts no thread.
     pub fn new(config: Config, options: ClientOptions, sink: Arc<dyn Sink>) -> Client {
-        let client = Client { shared: Shared::new(Session::new(config), options.clock, sink) };
+        let client = Client { shared: Shared::new(Session::new(config), options, sink) };
         shutdown::register(&client.shared);
         client
     }
@@ -138,7 +141,7 @@ impl Client {
 
     /// Replaces the will for every CONNECT from now on until the next [`connect`](Client::connect), reconnects included.
     pub fn set_will(&self, will: Option<Will>) {
-        self.shared.lock().will = Some(will.map(Box::new));
+        self.shared.lock().will = Some(Box::new(will));
     }
 
     /// Answers `Event::CredentialsWanted`; none fails the attempt (reason -1). Ignored when nothing was asked.

@@ -15,6 +15,8 @@ use crate::session::{Keep, Limits};
 pub struct ClientOptions {
     /// Its now and sleep.
     pub clock: Clock,
+    /// What [`Sink::ready`](super::Sink::ready) is to be told with.
+    pub key: u32,
 }
 
 /// Everything about one [`connect`](super::Client::connect) and the reconnects that follow from it.

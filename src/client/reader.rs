@@ -175,18 +175,18 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::client::{Clock, ConnectOptions, Sink};
+    use crate::client::{ClientOptions, ConnectOptions, Sink};
     use crate::session::{Config, Session};
 
     struct Nobody;
 
     impl Sink for Nobody {
-        fn ready(&self) {}
+        fn ready(&self, _: u32) {}
     }
 
     #[test]
     fn a_deadline_takes_the_reading_back_from_a_caller_that_has_not_read() {
-        let shared = Shared::new(Session::new(Config::default()), Clock::real(), Arc::new(Nobody));
+        let shared = Shared::new(Session::new(Config::default()), ClientOptions::default(), Arc::new(Nobody));
         let mut inner = shared.lock();
         let now = Instant::now();
         let deadline = now + Duration::from_secs(9);

@@ -11,12 +11,14 @@ use smol::Task;
 
 use super::dialogue::{Pause, Question};
 use super::error::ConnectError;
-use super::options::{ConnectOptions, Credentials, Options, Will};
+use super::leave::Farewell;
+use super::options::{ClientOptions, ConnectOptions, Credentials, Options, Will};
 use super::reader::Reader;
-use super::{Clock, Sending, Sink, State, reactor, supervisor};
+use super::supervisor::Supervisor;
+use super::{Clock, Sending, Sink, State, reactor};
 use crate::codec::Qos;
 use crate::net;
-use crate::session::{Event, Events, Keep, Limits, Session, Token};
+use crate::session::{Event, Events, Keep, Session};
 
 /// The writer, once woken, waits this long for more before it takes the bytes: waking it costs the caller more than
 /// encoding many messages does.
@@ -32,7 +34,7 @@ const QUIET: Duration = Duration::from_millis(1);
 const EARLY_BYTES: usize = 64 * 1024;
 
 /// The most that is sent directly: copying more into the system would hold the caller up.
-const DIRECT_BYTES: usize = 256 * 1024;
+pub(super) const DIRECT_BYTES: usize = 256 * 1024;
 
 /// Above this weight of events that nobody has taken the socket is not read.
 pub(super) const MAX_EVENTS_BYTES: usize = 4 << 20;
@@ -41,6 +43,8 @@ pub(super) struct Shared {
     pub(super) id: u64,
     pub(super) clock: Clock,
     sink: Arc<dyn Sink>,
+    /// What the sink knows this client by.
+    key: u32,
     /// How many [`Client`](super::Client)s point here; the tasks do not count.
     pub(super) handles: AtomicUsize,
     /// A name is being resolved, or a connection made.
@@ -68,7 +72,7 @@ pub(super) struct Inner {
     /// The reader holds back because of [`MAX_EVENTS_BYTES`].
     pub(super) paused: bool,
     /// The last words of a connection that was ended by the caller, until its task takes them.
-    farewell: Option<Box<Farewell>>,
+    pub(super) farewell: Option<Box<Farewell>>,
     /// A connection still says goodbye.
     pub(super) closing: bool,
     /// It shall stop that at once.
@@ -78,15 +82,15 @@ pub(super) struct Inner {
     /// Whether this `connect` reconnects after a loss.
     pub(super) reconnects_after_loss: bool,
     /// Replaces the will of the options.
-    pub(super) will: Option<Option<Box<Will>>>,
+    pub(super) will: Option<Box<Option<Will>>>,
     pub(super) credentials: Question<Option<Box<Credentials>>>,
     /// Each link's CONNECT is asked for.
     pub(super) asks_connect: bool,
     pub(super) introduction: Question<Box<ConnectOptions>>,
     pub(super) pause: Pause,
-    /// The bounds of the session, but for `max_qos`.
-    pub(super) limits: Limits,
-    /// Replaces that of all limits.
+    /// The `max_qos` of the bounds …
+    pub(super) bounds_max_qos: Qos,
+    /// … and what replaces it, in all bounds.
     pub(super) max_qos: Option<Qos>,
     pub(super) reconnects: u64,
 }
@@ -95,7 +99,7 @@ pub(super) struct Inner {
 #[derive(Default)]
 pub(super) struct Writer {
     /// The socket, if callers may send on it themselves.
-    direct: Option<net::Tcp>,
+    pub(super) direct: Option<net::Tcp>,
     /// Bytes that the task has taken from the session and not written yet. Nobody else sends meanwhile.
     pub(super) lent: usize,
     attention: Attention,
@@ -117,25 +121,18 @@ enum Attention {
     Now,
 }
 
-/// What is left to do for a connection that the caller has ended.
-struct Farewell {
-    /// To be written behind what the task has taken already; DISCONNECT is at the end.
-    bytes: Vec<u8>,
-    /// The caller has seen the connection and hears of its end.
-    offline: bool,
-}
-
 impl Shared {
-    pub(super) fn new(session: Session, clock: Clock, sink: Arc<dyn Sink>) -> Arc<Shared> {
+    pub(super) fn new(session: Session, options: ClientOptions, sink: Arc<dyn Sink>) -> Arc<Shared> {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
         Arc::new(Shared {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-            clock,
+            clock: options.clock,
             sink,
+            key: options.key,
             handles: AtomicUsize::new(1),
             dialling: AtomicBool::new(false),
             inner: Mutex::new(Inner {
-                limits: session.limits(),
+                bounds_max_qos: session.limits().max_qos,
                 session,
                 state: State::Idle,
                 generation: 0,
@@ -193,7 +190,7 @@ impl Shared {
     fn notify(&self, mut inner: MutexGuard<'_, Inner>) {
         if !std::mem::replace(&mut inner.notified, true) {
             drop(inner);
-            self.sink.ready();
+            self.sink.ready(self.key);
         }
     }
 
@@ -224,8 +221,7 @@ impl Shared {
             inner.fail(&ConnectError::Setup(error));
         } else {
             let previous = inner.task.take();
-            let task =
-                supervisor::run(self.clone(), inner.generation, supervisor::Plan::new(options), previous);
+            let task = Supervisor::new(self.clone(), inner.generation, options).run(previous);
             inner.task = Some(reactor::spawn(task));
         }
         self.release(inner);
@@ -469,112 +465,6 @@ impl Inner {
             self.session.handle_transmitted(now, n);
         }
     }
-
-    // The end, by the caller.
-
-    /// Ends what is going on, by `close` (which flushes) or by another `connect` (which does not); whether there was an
-    /// accepted connection. That one is left to its task with its last words; it is [`closing`](Self::closing) until they
-    /// are said.
-    fn leave(&mut self, now: Instant, flush: bool) -> bool {
-        let was_connected = self.state == State::Connected;
-        self.generation += 1;
-        if was_connected {
-            let bytes = self.last_words(now, flush);
-            self.farewell = Some(Box::new(Farewell { bytes, offline: false }));
-            self.closing = true;
-        }
-        if self.state != State::Idle {
-            self.session.set_offline_queue(false);
-            self.end_connection(self.keep);
-        }
-        self.pause = Pause::None;
-        self.state = State::Idle;
-        was_connected
-    }
-
-    /// Everything that is still to be written, DISCONNECT last, but for what the task has taken and what the system
-    /// takes now.
-    fn last_words(&mut self, now: Instant, flush: bool) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        if flush {
-            // Each round lets more of the queue into the window.
-            loop {
-                self.take_all(now, &mut bytes);
-                if self.session.unsent() == 0 {
-                    break;
-                }
-            }
-            self.session.disconnect();
-        } else {
-            self.session.drop_unsent_messages();
-            self.session.disconnect();
-        }
-        self.take_all(now, &mut bytes);
-        if let Some(socket) = self.writer.direct.take()
-            && let Ok(n) = send(&socket, &bytes[..bytes.len().min(DIRECT_BYTES)])
-        {
-            bytes.drain(..n);
-        }
-        bytes
-    }
-
-    /// Moves what is unsent to `bytes`, so that the session is through with it. What the task has taken it will write.
-    fn take_all(&mut self, now: Instant, bytes: &mut Vec<u8>) {
-        if self.writer.lent > 0 {
-            self.writer.direct = None; // the task's bytes come first
-            self.session.handle_transmitted(now, std::mem::take(&mut self.writer.lent));
-        }
-        let mut more = Vec::new();
-        self.session.take_transmit(&mut more);
-        self.session.handle_transmitted(now, more.len());
-        if bytes.is_empty() {
-            *bytes = more;
-        } else {
-            bytes.append(&mut more);
-        }
-    }
-
-    /// Takes events out that must not be heard any more: the outcome and the requests of what `leave` ended, and with
-    /// `all` everything but the end of a connection that the caller knows of. Whether such an end is still to be told.
-    fn purge(&mut self, all: bool, was_connected: bool) -> bool {
-        let mut old = Events::new();
-        self.session.events().swap(&mut old);
-        let events = self.session.events();
-        // What comes first of Connected and Offline says what the caller thinks: it has not seen the one, so it believes
-        // in the other.
-        let mut caller_is_connected = None;
-        while let Some(event) = old.pop() {
-            match event {
-                Event::Connected { .. } => {
-                    caller_is_connected.get_or_insert(false);
-                }
-                Event::Offline => {
-                    if caller_is_connected.is_none() {
-                        events.push(event);
-                        // told by this one
-                        caller_is_connected = Some(false);
-                    }
-                }
-                Event::ConnectFailed { .. }
-                | Event::CredentialsWanted
-                | Event::Attempt { .. }
-                | Event::AttemptFailed { .. }
-                | Event::ConnectWanted { .. }
-                | Event::Tick => {}
-                Event::Dropped { .. } => events.push(event),
-                other if !all => events.push(other),
-                Event::Published { token, .. }
-                | Event::Subscribed { token, .. }
-                | Event::Unsubscribed { token, .. } => {
-                    if token != Token::NONE {
-                        events.push(Event::Dropped { token });
-                    }
-                }
-                Event::Message { .. } | Event::Overflow { .. } | Event::Drained => {}
-            }
-        }
-        caller_is_connected.unwrap_or(was_connected)
-    }
 }
 
 /// Wakes the task, after giving the lock back: the woken thread needs it.
@@ -586,7 +476,7 @@ pub(super) fn wake(inner: MutexGuard<'_, Inner>) {
 
 /// Sends without blocking. On Linux std writes to a socket with `send` and MSG_NOSIGNAL, so a broken connection raises no
 /// signal in a program that is not ours; `writev` would.
-fn send(socket: &net::Tcp, bytes: &[u8]) -> io::Result<usize> {
+pub(super) fn send(socket: &net::Tcp, bytes: &[u8]) -> io::Result<usize> {
     if bytes.is_empty() {
         return Ok(0);
     }

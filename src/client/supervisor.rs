@@ -26,37 +26,22 @@ use super::{Clock, State};
 use crate::net::{self, HandshakeError};
 use crate::session::{self, Event, Keep};
 
-/// The task of one `connect`. `previous` is that of the one before, which may still say goodbye.
-///
-/// This future lives as long as the connection, so it holds little: what only some steps need is boxed and gone after them.
-pub(super) async fn run(shared: Arc<Shared>, generation: u64, plan: Box<Plan>, previous: Option<Task<()>>) {
-    if let Some(previous) = previous {
-        previous.await;
-    }
-    let mut supervisor = Supervisor { shared: &shared, generation, plan: Some(plan) };
-    if AssertUnwindSafe(supervisor.supervise()).catch_unwind().await.is_err() {
-        // a bug of ours; the panic's message has gone to standard error
-        tracing::error!(target: "mqtt", "internal error, the connection is given up");
-        give_up(&shared, generation);
-    }
-    shared.finished(generation);
-}
-
-struct Supervisor<'a> {
-    shared: &'a Arc<Shared>,
+/// What the task of one `connect` knows.
+pub(super) struct Supervisor {
+    shared: Arc<Shared>,
     generation: u64,
     /// Gone once there is a connection that nothing will follow.
     plan: Option<Box<Plan>>,
 }
 
 /// What attempts need.
-pub(super) struct Plan {
+struct Plan {
     options: Options,
     backoff: Backoff,
 }
 
 impl Plan {
-    pub(super) fn new(options: Options) -> Box<Plan> {
+    fn new(options: Options) -> Box<Plan> {
         let default = options.reconnect.unwrap_or_default();
         let backoff =
             Backoff::new(options.profiles.iter().map(|profile| profile.reconnect.unwrap_or(default)));
@@ -74,7 +59,30 @@ enum Outcome {
     Lost(End),
 }
 
-impl Supervisor<'_> {
+impl Supervisor {
+    pub(super) fn new(shared: Arc<Shared>, generation: u64, options: Options) -> Supervisor {
+        Supervisor { shared, generation, plan: Some(Plan::new(options)) }
+    }
+
+    /// The task. `previous` is that of the `connect` before, which may still say goodbye.
+    ///
+    /// This future lives as long as the connection, so it holds little: what only some steps need is boxed and gone after
+    /// them. (An `async fn` would hold its arguments twice.)
+    #[expect(clippy::manual_async_fn, reason = "for its size")]
+    pub(super) fn run(mut self, previous: Option<Task<()>>) -> impl Future<Output = ()> + Send {
+        async move {
+            if let Some(previous) = previous {
+                previous.await;
+            }
+            if AssertUnwindSafe(self.supervise()).catch_unwind().await.is_err() {
+                // a bug of ours; the panic's message has gone to standard error
+                tracing::error!(target: "mqtt", "internal error, the connection is given up");
+                give_up(&self.shared, self.generation);
+            }
+            self.shared.finished(self.generation);
+        }
+    }
+
     async fn supervise(&mut self) {
         loop {
             let outcome = match self.attempt().await {
@@ -265,7 +273,7 @@ impl Supervisor<'_> {
         inner.opened(stream.direct());
         let Inner { session, will, .. } = &mut *inner;
         let will = match will {
-            Some(replaced) if introduction.is_none() => replaced.as_deref(),
+            Some(replaced) if introduction.is_none() => (**replaced).as_ref(),
             _ => connect.will.as_ref(),
         };
         session.connect(&connect.packet(will, credentials), deadline);
@@ -298,10 +306,9 @@ impl Supervisor<'_> {
 
     /// An accepted connection is gone: whether there is another attempt.
     fn lost(&mut self, end: &End) -> bool {
-        let shared = self.shared;
-        let Some(mut inner) = shared.current(self.generation) else { return false };
+        let Some(mut inner) = self.shared.current(self.generation) else { return false };
         tracing::warn!(target: "mqtt", "connection lost: {end}");
-        if inner.session.progressed(shared.clock.now()) {
+        if inner.session.progressed(self.shared.clock.now()) {
             self.plan.iter_mut().for_each(|plan| plan.backoff.progressed());
         }
         let retries = inner.reconnects_after_loss;
@@ -436,13 +443,14 @@ mod tests {
     fn the_task_of_an_idle_connection_is_small() {
         struct Deaf;
         impl crate::client::Sink for Deaf {
-            fn ready(&self) {}
+            fn ready(&self, _: u32) {}
         }
         let server = crate::client::Server { host: "host".into(), port: 1 };
-        let plan = Plan::new(Options::new(Profile::new(server, ConnectOptions::default())));
+        let options = Options::new(Profile::new(server, ConnectOptions::default()));
         let session = session::Session::new(Default::default());
-        let task = size_of_val(&run(Shared::new(session, Clock::real(), Arc::new(Deaf)), 1, plan, None));
-        assert!(task <= 384, "{task} bytes: box what only some steps need");
-        assert!(size_of::<Shared>() <= 1184, "{} bytes", size_of::<Shared>());
+        let shared = Shared::new(session, Default::default(), Arc::new(Deaf));
+        let task = size_of_val(&Supervisor::new(shared, 1, options).run(None));
+        assert!(task <= 256, "{task} bytes: box what only some steps need");
+        assert!(size_of::<Shared>() <= 720, "{} bytes", size_of::<Shared>());
     }
 }

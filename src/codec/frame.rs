@@ -29,18 +29,25 @@ pub struct Frame<'a> {
 /// After an error the place in the stream is lost: only [`Deframer::reset`] makes sense then.
 #[derive(Debug)]
 pub struct Deframer {
-    /// The start of a packet that has not arrived whole, or (`done`) the packet returned last; as far as it is kept.
-    partial: Vec<u8>,
-    /// The header of `partial`, as soon as it is whole.
-    head: Option<Head>,
-    /// How many bytes of that packet came after the kept ones.
-    dropped: usize,
-    /// `partial` has been returned and is cleared by the next call.
-    done: bool,
+    /// A packet that has not arrived whole: seldom is there one, so it costs no memory otherwise.
+    partial: Option<Box<Partial>>,
     /// The largest PUBLISH that is kept whole, fixed header included.
     limit: usize,
     /// Bit n: packet type n may come.
     accepts: u16,
+}
+
+/// A packet that arrives in parts.
+#[derive(Debug, Default)]
+struct Partial {
+    /// Its start, or (`done`) all of it; as far as it is kept.
+    bytes: Vec<u8>,
+    /// Its header, as soon as that is whole.
+    head: Option<Head>,
+    /// How many bytes of it came after the kept ones.
+    dropped: usize,
+    /// It has been returned and is cleared by the next call.
+    done: bool,
 }
 
 impl Default for Deframer {
@@ -56,7 +63,7 @@ impl Deframer {
             Some(limit) => limit,
             None => usize::MAX,
         };
-        Deframer { partial: Vec::new(), head: None, dropped: 0, done: false, limit, accepts: ANY }
+        Deframer { partial: None, limit, accepts: ANY }
     }
 
     /// For a client: as [`Deframer::new`], and a packet that only clients send is an error at its header.
@@ -87,10 +94,10 @@ impl Deframer {
     // Always: a frame that is returned through memory costs more than all the work in here.
     #[inline(always)]
     pub fn next<'a, 'i: 'a>(&'a mut self, input: &mut &'i [u8]) -> Result<Option<Frame<'a>>, Error> {
-        if self.done {
+        if self.partial.as_ref().is_some_and(|partial| partial.done) {
             self.reset();
         }
-        if self.partial.is_empty()
+        if self.partial.is_none()
             && let Some(head) = Head::read(input, self.accepts)?
             && let Some((packet, rest)) = input.split_at_checked(head.size)
         {
@@ -98,63 +105,58 @@ impl Deframer {
             return Ok(Some(head.frame(self.limit, &packet[..head.kept(self.limit, packet)])));
         }
         // The frame is put together here: one returned through memory would slow down the path above.
-        if !self.gather(input)? {
-            return Ok(None);
-        }
-        let head = self.head.expect("a packet that has arrived whole has a header");
-        Ok(Some(head.frame(self.limit, &self.partial)))
+        let limit = self.limit;
+        let Some(partial) = self.gather(input)? else { return Ok(None) };
+        let head = partial.head.expect("a packet that has arrived whole has a header");
+        Ok(Some(head.frame(limit, &partial.bytes)))
     }
 
     /// Whether a packet has arrived in part.
     pub fn is_partial(&self) -> bool {
-        !self.partial.is_empty() && !self.done
+        self.partial.as_ref().is_some_and(|partial| !partial.done)
     }
 
     /// Forgets a packet that has arrived in part: for the next connection.
     #[inline(never)]
     pub fn reset(&mut self) {
-        /// More than this is given back, so that one large packet does not stay in memory for ever.
-        const KEEP: usize = 4096;
-        self.partial.clear();
-        if self.partial.capacity() > KEEP {
-            self.partial = Vec::new();
-        }
-        self.head = None;
-        self.dropped = 0;
-        self.done = false;
+        self.partial = None;
     }
 
-    /// Moves what belongs to one packet from `input` to `partial`; tells whether that is whole now.
+    /// Moves what belongs to one packet from `input` to `partial`; gives that when it is whole now.
     #[inline(never)]
-    fn gather(&mut self, input: &mut &[u8]) -> Result<bool, Error> {
+    fn gather(&mut self, input: &mut &[u8]) -> Result<Option<&Partial>, Error> {
+        if input.is_empty() {
+            return Ok(None);
+        }
+        let partial = self.partial.get_or_insert_default();
         let head = loop {
-            if let Some(head) = self.head {
+            if let Some(head) = partial.head {
                 break head;
             }
-            let Some(byte) = input.split_off_first() else { return Ok(false) };
-            self.partial.push(*byte);
-            self.head = Head::read(&self.partial, self.accepts)?;
+            let Some(byte) = input.split_off_first() else { return Ok(None) };
+            partial.bytes.push(*byte);
+            partial.head = Head::read(&partial.bytes, self.accepts)?;
         };
         // Twice for a PUBLISH above the limit: how much is kept of it depends on the length of its topic.
         loop {
-            let missing = head.kept(self.limit, &self.partial) - self.partial.len();
+            let missing = head.kept(self.limit, &partial.bytes) - partial.bytes.len();
             if missing == 0 {
                 break;
             }
             let arrived = input.split_off(..missing.min(input.len())).expect("no more than there is");
-            self.partial.extend_from_slice(arrived);
+            partial.bytes.extend_from_slice(arrived);
             if arrived.len() < missing {
-                return Ok(false);
+                return Ok(None);
             }
         }
-        let unwanted = head.size - self.partial.len() - self.dropped;
+        let unwanted = head.size - partial.bytes.len() - partial.dropped;
         let arrived = input.split_off(..unwanted.min(input.len())).expect("no more than there is");
-        self.dropped += arrived.len();
+        partial.dropped += arrived.len();
         if arrived.len() < unwanted {
-            return Ok(false);
+            return Ok(None);
         }
-        self.done = true;
-        Ok(true)
+        partial.done = true;
+        Ok(Some(partial))
     }
 }
 
@@ -338,6 +340,11 @@ mod tests {
         Ok((frames, deframer))
     }
 
+    /// The memory that the bytes of a partial packet have, if there is one.
+    fn gathered(deframer: &Deframer) -> Option<usize> {
+        deframer.partial.as_ref().map(|partial| partial.bytes.capacity())
+    }
+
     #[test]
     fn a_whole_packet_is_a_slice_of_the_input() {
         let mut input = LONG;
@@ -345,7 +352,7 @@ mod tests {
         let frame = deframer.next(&mut input).unwrap().unwrap();
         assert!(std::ptr::eq(frame.body, &LONG[2..]));
         assert_eq!((frame.header, frame.size, frame.truncated), (0x32, LONG.len(), false));
-        assert_eq!(deframer.partial.capacity(), 0);
+        assert_eq!(gathered(&deframer), None);
     }
 
     #[test]
@@ -391,7 +398,7 @@ mod tests {
             let mut deframer = Deframer::new(None);
             let mut input = &[first, 0xFF, 0xFF, 0xFF, 0x7F, 0, 1, b'a'][..];
             assert_eq!(deframer.next(&mut input), Ok(None));
-            assert!(deframer.is_partial() && deframer.partial.capacity() <= 64);
+            assert!(deframer.is_partial() && gathered(&deframer) <= Some(64));
         }
     }
 
@@ -402,7 +409,7 @@ mod tests {
         let (frames, mut deframer) = frames(None, stream.chunks(1000)).unwrap();
         assert_eq!((frames.len(), frames[0].1.len()), (1, 1 << 16));
         assert_eq!(deframer.next(&mut &[][..]), Ok(None));
-        assert_eq!(deframer.partial.capacity(), 0);
+        assert_eq!(gathered(&deframer), None);
     }
 
     #[test]
@@ -450,7 +457,7 @@ mod tests {
         while left > block.len() {
             assert_eq!(deframer.next(&mut &block[..]), Ok(None));
             left -= block.len();
-            assert!(deframer.partial.capacity() <= 256);
+            assert!(gathered(&deframer) <= Some(256));
         }
         let frame = deframer.next(&mut &block[..left]).unwrap().unwrap();
         assert_eq!((frame.body.len(), frame.size, frame.truncated), (95, 5 + (8 << 20), true));

@@ -243,16 +243,9 @@ fn descriptor() -> io::Result<Arc<OwnedFd>> {
     Ok(Arc::new(rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?))
 }
 
-/// Tells a queue that the client of a key has events.
-#[derive(Debug)]
-pub(crate) struct ClientSink {
-    pub(crate) queue: Arc<EventQueue>,
-    pub(crate) key: u32,
-}
-
-impl Sink for ClientSink {
-    fn ready(&self) {
-        self.queue.push(Entry::Client(self.key));
+impl Sink for EventQueue {
+    fn ready(&self, key: u32) {
+        self.push(Entry::Client(key));
     }
 }
 

@@ -48,7 +48,7 @@ pub enum Stream {
     #[cfg(feature = "psk")]
     Psk(psk::Stream<Stream>),
     /// WebSocket over one of the others.
-    WebSocket(ws::Stream<Stream>),
+    WebSocket(Box<ws::Stream<Stream>>),
 }
 
 impl Stream {
@@ -68,7 +68,7 @@ impl AsyncRead for Stream {
             Stream::Tls(tls) => Pin::new(tls).poll_read(cx, buffer),
             #[cfg(feature = "psk")]
             Stream::Psk(psk) => Pin::new(psk).poll_read(cx, buffer),
-            Stream::WebSocket(socket) => Pin::new(socket).poll_read(cx, buffer),
+            Stream::WebSocket(socket) => Pin::new(&mut **socket).poll_read(cx, buffer),
         }
     }
 }
@@ -80,7 +80,7 @@ impl AsyncWrite for Stream {
             Stream::Tls(tls) => Pin::new(tls).poll_write(cx, bytes),
             #[cfg(feature = "psk")]
             Stream::Psk(psk) => Pin::new(psk).poll_write(cx, bytes),
-            Stream::WebSocket(socket) => Pin::new(socket).poll_write(cx, bytes),
+            Stream::WebSocket(socket) => Pin::new(&mut **socket).poll_write(cx, bytes),
         }
     }
 
@@ -90,7 +90,7 @@ impl AsyncWrite for Stream {
             Stream::Tls(tls) => Pin::new(tls).poll_flush(cx),
             #[cfg(feature = "psk")]
             Stream::Psk(psk) => Pin::new(psk).poll_flush(cx),
-            Stream::WebSocket(socket) => Pin::new(socket).poll_flush(cx),
+            Stream::WebSocket(socket) => Pin::new(&mut **socket).poll_flush(cx),
         }
     }
 
@@ -101,7 +101,7 @@ impl AsyncWrite for Stream {
             Stream::Tls(tls) => Pin::new(tls).poll_close(cx),
             #[cfg(feature = "psk")]
             Stream::Psk(psk) => Pin::new(psk).poll_close(cx),
-            Stream::WebSocket(socket) => Pin::new(socket).poll_close(cx),
+            Stream::WebSocket(socket) => Pin::new(&mut **socket).poll_close(cx),
         }
     }
 }
@@ -228,6 +228,7 @@ mod tests {
             let tcp = connect(&[refusing, good]).await.unwrap().direct().unwrap();
             assert_eq!(tcp.get_ref().peer_addr().unwrap(), good);
             assert!(tcp.get_ref().nodelay().unwrap());
+            assert!(rustix::net::sockopt::socket_keepalive(tcp.get_ref()).unwrap());
             let error = connect(&[refusing]).await.unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
         });

@@ -399,11 +399,8 @@ struct Lasting<S> {
 /// So many bytes of records are gathered at most.
 const GATHERED: usize = 256 * 1024;
 
-/// Under load the buffer is used again as it is. A flush of so little gives it back …
-const LITTLE: usize = 4096;
-
-/// … but for this.
-const GATHERED_IDLE: usize = 512;
+/// Memory that a flush leaves for what is gathered next: connections are mostly idle, and there may be many.
+const KEPT: usize = 512;
 
 impl<S: AsyncWrite + Unpin> Lasting<S> {
     /// Writes what was gathered.
@@ -472,11 +469,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Lasting<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let little = self.gathered.len() <= LITTLE;
         ready!(self.poll_drain(cx));
-        if little {
-            self.gathered.shrink_to(GATHERED_IDLE);
-        }
+        self.gathered.shrink_to(KEPT);
         match self.broken {
             Some(_) => Poll::Ready(Ok(())),
             None => Pin::new(&mut self.stream).poll_flush(cx),

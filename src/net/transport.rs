@@ -52,7 +52,9 @@ impl Transport {
         };
         let Some(socket) = &self.websocket else { return Ok(stream) };
         let secure = self.security != Security::None;
-        ws::handshake(stream, host, port, secure, socket).await.map(Stream::WebSocket)
+        ws::handshake(stream, host, port, secure, socket)
+            .await
+            .map(|stream| Stream::WebSocket(Box::new(stream)))
     }
 }
 

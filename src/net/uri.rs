@@ -62,13 +62,15 @@ pub struct Uri {
 
 impl fmt::Debug for Uri {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // a query may hold a token
+        let path = self.path.split('?').next().unwrap_or_default();
         f.debug_struct("Uri")
             .field("scheme", &self.scheme)
             .field("host", &self.host)
             .field("port", &self.port)
             .field("username", &self.username)
             .field("password", &self.password.as_ref().map(|_| "<redacted>"))
-            .field("path", &self.path)
+            .field("path", &path)
             .finish()
     }
 }
@@ -327,7 +329,9 @@ mod tests {
     }
 
     #[test]
-    fn debug_output_holds_no_password() {
-        assert!(!format!("{:?}", parse("mqtt://u:hunter2@h")).contains("hunter2"));
+    fn debug_output_holds_no_secret() {
+        for text in ["mqtt://u:hunter2@h", "ws://h/mqtt?token=hunter2", "ws://h?hunter2"] {
+            assert!(!format!("{:?}", parse(text)).contains("hunter2"));
+        }
     }
 }

@@ -429,7 +429,7 @@ fn mismatch(expected: &str, presented: &[String], leaf: &Fields<'_>) -> String {
     if presented.len() > SHOWN_NAMES {
         names.push(format!("{} more", presented.len() - SHOWN_NAMES));
     }
-    format!("name mismatch: the certificate is for {}, not for {expected}", names.join(", "))
+    format!("name mismatch: certificate is for {}, not for {expected}", names.join(", "))
 }
 
 /// `DnsName("a.b")` as the library shows it, as `DNS:a.b`.

@@ -11,12 +11,19 @@ pub struct Limits {
     /// QoS 1 and 2 messages under way at once; 0 counts as 1.
     pub inflight: u16,
     /// The largest packet delivered whole; see [`Event::Overflow`](super::Event::Overflow).
-    pub max_packet: Option<usize>,
+    pub max_packet: Option<u32>,
     /// The QoS of messages and subscriptions of ours is lowered to this.
     pub max_qos: Qos,
     /// QoS 1 and 2 messages that may wait without a connection and have never been sent. One more drops the oldest of
     /// them; with 0 none may. None: only bytes are bounded.
-    pub max_waiting: Option<usize>,
+    pub max_waiting: Option<u32>,
+}
+
+impl Limits {
+    /// [`max_packet`](Self::max_packet) as a size.
+    pub(super) fn max_packet(&self) -> Option<usize> {
+        self.max_packet.map(|bytes| bytes as usize)
+    }
 }
 
 impl Default for Limits {

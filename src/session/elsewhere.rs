@@ -7,6 +7,7 @@
 
 use super::Session;
 use super::ids::IdMap;
+use super::on_demand::{Blank, OnDemand};
 use super::outbox::State as EntryState;
 use super::transmit::Kind;
 use crate::codec::{PacketId, Qos, v4};
@@ -22,14 +23,22 @@ pub(super) struct Elsewhere {
     /// The one that the next connection is to.
     next: u32,
     /// By broker, oldest first.
-    left: Vec<(u32, Left)>,
+    left: OnDemand<Vec<(u32, Left)>>,
+}
+
+impl Blank for Vec<(u32, Left)> {
+    const BLANK: Self = Vec::new();
+    const SHOWN: &'static Self = &Vec::new();
+
+    fn is_blank(&self) -> bool {
+        self.is_empty()
+    }
 }
 
 /// What a broker that was left may still count on.
-#[derive(Default)]
 pub(super) struct Left {
     /// QoS 2 messages of its own whose PUBREL has not come.
-    received: IdMap,
+    received: OnDemand<IdMap>,
     /// Ids of ours that it has seen a QoS 2 PUBLISH of and, as far as we know, no end.
     unfinished: Vec<PacketId>,
 }
@@ -46,7 +55,8 @@ impl Session {
         let Elsewhere { here, next, left } = &mut self.elsewhere;
         let before = here.replace(*next).filter(|before| before != next)?;
         let at = left.iter().position(|(broker, _)| broker == next);
-        let found = at.map(|at| left.remove(at).1).unwrap_or_default();
+        let nothing = || Left { received: OnDemand::new(), unfinished: Vec::new() };
+        let found = at.map_or_else(nothing, |at| left.remove(at).1);
         let mut unfinished = Vec::new();
         self.outbox.for_each(|entry| {
             let seen = entry.state() == EntryState::Released || entry.dup;

@@ -237,6 +237,7 @@ impl Run {
     }
 
     fn close(&mut self, keep: Keep) {
+        self.session.handle_begun(self.lent.len() / 2);
         self.session.handle_closed(keep);
         self.wire.reset();
         self.lent.clear();

@@ -3,6 +3,7 @@
 //! One pool serves PUBLISH, SUBSCRIBE and UNSUBSCRIBE. Looking an id up is one index into a page of 256, and pages exist
 //! only where ids are in use, so a session that sends nothing holds nothing and a full window costs 4 bytes an id.
 
+use super::on_demand::{Blank, OnDemand};
 use crate::codec::PacketId;
 
 /// A map from packet id to a number below [`IdMap::MAX`].
@@ -18,6 +19,15 @@ struct Page {
     used: u16,
     /// Indexed by the id's lower byte; 0: not in use, else the value plus one.
     slots: [u32; 256],
+}
+
+impl Blank for IdMap {
+    const BLANK: IdMap = IdMap { pages: Vec::new(), len: 0 };
+    const SHOWN: &'static IdMap = &IdMap::BLANK;
+
+    fn is_blank(&self) -> bool {
+        self.len == 0
+    }
 }
 
 impl IdMap {
@@ -72,24 +82,12 @@ impl IdMap {
     pub(super) fn len(&self) -> usize {
         self.len
     }
-
-    /// Frees all.
-    pub(super) fn clear(&mut self) {
-        *self = IdMap::default();
-    }
-
-    /// Gives back the pages that hold nothing.
-    pub(super) fn shrink(&mut self) {
-        if self.len == 0 {
-            self.clear();
-        }
-    }
 }
 
 /// The ids of the packets that we send.
 #[derive(Debug)]
 pub(super) struct Ids {
-    used: IdMap,
+    used: OnDemand<IdMap>,
     /// Where the search for a free id starts: going round all of them keeps a late acknowledgement of a finished packet
     /// from meeting a new one.
     next: PacketId,
@@ -97,7 +95,7 @@ pub(super) struct Ids {
 
 impl Ids {
     pub(super) fn new() -> Ids {
-        Ids { used: IdMap::default(), next: PacketId::MIN }
+        Ids { used: OnDemand::new(), next: PacketId::MIN }
     }
 
     /// An id that is not in use \[MQTT-2.3.1-2\], now standing for `value`; none when all 65,535 are.

@@ -29,6 +29,7 @@
 //! | `subscriptions.rs` | requests without their answer, filters to renew |
 //! | `transmit.rs` | bytes on their way to the socket |
 //! | `event.rs` | what happened, for the application |
+//! | `on_demand.rs` | memory for those of them that are in use |
 //! | `timer.rs`, `trace.rs`, `config.rs`, `error.rs`, `fuzz.rs` | deadlines, log lines, plain values, fuzzing |
 
 mod config;
@@ -38,6 +39,7 @@ mod event;
 #[doc(hidden)]
 pub mod fuzz;
 mod ids;
+mod on_demand;
 mod outbox;
 mod receive;
 mod resume;
@@ -59,6 +61,7 @@ pub use trace::TARGET as TRACE_TARGET;
 use crate::codec::{Connect, Deframer, Delivery, PacketId, Publish, Qos, Version, v4};
 use elsewhere::Elsewhere;
 use ids::{IdMap, Ids};
+use on_demand::OnDemand;
 use outbox::Outbox;
 use subscriptions::Subscriptions;
 use timer::Timers;
@@ -101,15 +104,16 @@ pub struct Session {
     config: Config,
     state: State,
     deframer: Deframer,
-    tx: Transmit,
-    outbox: Outbox,
+    tx: OnDemand<Transmit>,
+    outbox: OnDemand<Outbox>,
     ids: Ids,
     subscriptions: Subscriptions,
     /// QoS 2 messages received whose PUBREL has not come: not to be delivered again \[MQTT-4.3.3-2\].
-    received: IdMap,
+    received: OnDemand<IdMap>,
     elsewhere: Elsewhere,
     timers: Timers,
-    keep_alive: Duration,
+    /// In seconds; 0: none.
+    keep_alive: u16,
     /// How often the application hears that time passes.
     tick: Option<Duration>,
     /// Whether the driver reads from the socket; while it does not, a missing PINGRESP proves nothing.
@@ -141,15 +145,15 @@ impl Session {
     pub fn new(config: Config) -> Session {
         Session {
             state: State::Disconnected,
-            deframer: Deframer::from_broker(config.limits.max_packet),
-            tx: Transmit::default(),
-            outbox: Outbox::new(),
+            deframer: Deframer::from_broker(config.limits.max_packet()),
+            tx: OnDemand::new(),
+            outbox: OnDemand::new(),
             ids: Ids::new(),
             subscriptions: Subscriptions::new(config.resubscribe),
-            received: IdMap::default(),
+            received: OnDemand::new(),
             elsewhere: Elsewhere::default(),
             timers: Timers::default(),
-            keep_alive: Duration::ZERO,
+            keep_alive: 0,
             tick: None,
             reading: true,
             awaiting_ping: false,
@@ -177,8 +181,8 @@ impl Session {
             return;
         }
         self.state = State::Connecting { clean_session: connect.clean_session, version: connect.version };
-        self.deframer = Deframer::from_broker(self.config.limits.max_packet);
-        self.keep_alive = Duration::from_secs(connect.keep_alive.into());
+        self.deframer = Deframer::from_broker(self.config.limits.max_packet());
+        self.keep_alive = connect.keep_alive;
         self.timers = Timers::default();
         if let Some(deadline) = deadline {
             self.timers.set(Timer::Connack, deadline);
@@ -244,7 +248,7 @@ impl Session {
             return Err(Refused::QueueFull);
         }
         if !connected && let Some(max) = self.config.limits.max_waiting {
-            self.make_room(max)?;
+            self.make_room(max as usize)?;
         }
         self.stats.messages_out[qos as usize] += 1;
         if qos == Qos::AtMostOnce {
@@ -312,11 +316,13 @@ impl Session {
     /// Gives up the QoS 0 messages of which nothing has been sent.
     pub fn drop_unsent_messages(&mut self) {
         let Session { tx, events, messages, message_bytes, stats, .. } = self;
-        tx.drop_messages(|token, len| {
-            *messages -= 1;
-            *message_bytes -= len;
-            resume::drop_message(events, stats, token);
-        });
+        if let Some(tx) = tx.get_mut() {
+            tx.drop_messages(|token, len| {
+                *messages -= 1;
+                *message_bytes -= len;
+                resume::drop_message(events, stats, token);
+            });
+        }
         self.ping_unsent = self.ping_unsent.min(self.tx.len());
         self.check_drained();
     }
@@ -386,9 +392,10 @@ impl Session {
             return;
         }
         self.stats.bytes_out += n as u64;
-        if self.keep_alive > Duration::ZERO && self.state != State::Disconnecting {
-            let margin = KEEP_ALIVE_MARGIN.min(self.keep_alive / 10);
-            self.timers.set(Timer::KeepAlive, now + self.keep_alive - margin);
+        if self.keep_alive > 0 && self.state != State::Disconnecting {
+            let interval = self.keep_alive_interval();
+            let margin = KEEP_ALIVE_MARGIN.min(interval / 10);
+            self.timers.set(Timer::KeepAlive, now + interval - margin);
             if self.ping_unsent > 0 {
                 // The answer cannot come before PINGREQ has gone out behind what is before it.
                 self.ping_unsent = self.ping_unsent.saturating_sub(n);

@@ -14,6 +14,7 @@
 //! packet's memory for the next one, so a steady stream allocates nothing.
 
 use super::event::Token;
+use super::on_demand::Blank;
 use crate::codec::{PacketId, Qos};
 
 /// No entry.
@@ -93,8 +94,17 @@ pub(super) struct Outbox {
     payload_bytes: usize,
 }
 
+impl Blank for Outbox {
+    const BLANK: Outbox = Outbox::new();
+    const SHOWN: &'static Outbox = &Outbox::new();
+
+    fn is_blank(&self) -> bool {
+        self.len == 0
+    }
+}
+
 impl Outbox {
-    pub(super) fn new() -> Outbox {
+    pub(super) const fn new() -> Outbox {
         Outbox {
             entries: Vec::new(),
             free: NIL,
@@ -298,13 +308,6 @@ impl Outbox {
     /// The oldest entry.
     pub(super) fn first(&self) -> Option<u32> {
         (self.head != NIL).then_some(self.head)
-    }
-
-    /// Gives back memory that holds nothing.
-    pub(super) fn shrink(&mut self) {
-        if self.len == 0 {
-            *self = Outbox::new();
-        }
     }
 
     #[inline]

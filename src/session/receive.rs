@@ -42,7 +42,7 @@ impl Session {
             Packet::Pubcomp(id) => self.handle_pubcomp(id),
             Packet::Suback { id, codes } => self.handle_suback(id, codes)?,
             Packet::Unsuback(id) => self.handle_unsuback(id),
-            Packet::Pingresp => {}
+            Packet::Pingresp => self.tx.shrink(),
             Packet::Connack(_) => return Err(Error::SecondConnack),
             Packet::Connect(_)
             | Packet::Subscribe { .. }
@@ -129,7 +129,9 @@ impl Session {
 
     #[inline]
     fn handle_pubrel(&mut self, id: PacketId) {
-        self.received.remove(id);
+        if let Some(received) = self.received.get_mut() {
+            received.remove(id);
+        }
         // Also for an id that we do not know: the broker waits for it [MQTT-4.3.3-2].
         self.reply(|out| v4::pubcomp(out, id));
     }
@@ -155,6 +157,7 @@ impl Session {
         }
         self.progress = true;
         self.ids.release(id);
+        self.ids.shrink();
         let (token, filters) = self.subscriptions.granted(id, codes);
         self.events.push_subscribed(id, token, filters.iter().map(|filter| &**filter).zip(codes));
         Ok(())
@@ -167,6 +170,7 @@ impl Session {
         };
         self.progress = true;
         self.ids.release(id);
+        self.ids.shrink();
         self.events.push(Event::Unsubscribed { id, token });
     }
 

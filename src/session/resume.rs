@@ -12,6 +12,12 @@ use crate::codec::{Qos, v4};
 const RENEW_AT_ONCE: usize = 8;
 
 impl Session {
+    /// Before [`handle_closed`](Self::handle_closed): the next `n` bytes of those that
+    /// [`take_transmit`](Self::take_transmit) gave may have been sent, though nobody has said so.
+    pub fn handle_begun(&mut self, n: usize) {
+        self.tx.begin(n);
+    }
+
     /// The connection is gone, whoever ended it. QoS 0 that was not sent and requests without their answer are dropped.
     pub fn handle_closed(&mut self, keep: Keep) {
         self.state = State::Disconnected;
@@ -30,18 +36,25 @@ impl Session {
             self.ids.release(id);
             push_dropped(&mut self.events, token);
         }
-        self.outbox.requeue();
+        if let Some(outbox) = self.outbox.get_mut() {
+            outbox.requeue();
+        }
         let Session { tx, outbox, events, stats, .. } = self;
-        tx.clear(|kind, begun| match kind {
-            Kind::Control | Kind::Reply => {}
-            Kind::Message(token) => drop_message(events, stats, token),
-            // It is no repetition if not even its first byte went out.
-            Kind::Stored { entry, id } => {
-                if let Some(entry) = outbox.entry_mut(entry).filter(|entry| entry.id == Some(id) && !begun) {
-                    entry.dup = entry.resent;
+        if let Some(tx) = tx.get_mut() {
+            tx.clear(|kind, begun| match kind {
+                Kind::Control | Kind::Reply => {}
+                Kind::Message(token) => drop_message(events, stats, token),
+                // It is no repetition if not even its first byte went out.
+                Kind::Stored { entry, id } => {
+                    if let Some(entry) =
+                        outbox.entry_mut(entry).filter(|entry| entry.id == Some(id) && !begun)
+                    {
+                        entry.dup = entry.resent;
+                    }
                 }
-            }
-        });
+            });
+        }
+        self.tx.clear();
         if keep == Keep::Nothing && !self.config.keep_messages {
             self.forget();
         }
@@ -70,6 +83,7 @@ impl Session {
     /// The broker accepted the connection.
     pub(super) fn accepted(&mut self, now: Instant) {
         self.state = State::Connected;
+        self.tx.shrink(); // CONNECT has been in it
         self.timers.clear(Timer::Connack);
         self.connected_at = Some(now);
         self.start_tick(now);
@@ -108,6 +122,7 @@ impl Session {
             self.finish(index);
         }
         let Session { outbox, ids, .. } = self;
+        let Some(outbox) = outbox.get_mut() else { return };
         outbox.for_each_queued(|entry| {
             entry.dup = false;
             if !entry.named

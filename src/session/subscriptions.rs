@@ -4,15 +4,34 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::config::Resubscribe;
 use super::event::Token;
+use super::on_demand::{Blank, OnDemand};
 use crate::codec::v4::SubackCodes;
 use crate::codec::{PacketId, Qos};
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Subscriptions {
-    requests: BTreeMap<PacketId, Request>,
-    /// What may have to be renewed; only recorded where that is wanted.
-    wanted: Option<HashMap<Box<str>, Wanted>>,
+    requests: OnDemand<Requests>,
+    /// Where subscriptions are to be renewed.
+    renewal: Option<Box<Renewal>>,
+}
+
+/// By packet id.
+type Requests = BTreeMap<PacketId, Request>;
+
+impl Blank for Requests {
+    const BLANK: Requests = BTreeMap::new();
+    const SHOWN: &'static Requests = &BTreeMap::new();
+
+    fn is_blank(&self) -> bool {
+        self.is_empty()
+    }
+}
+
+/// What may have to be renewed.
+#[derive(Debug)]
+struct Renewal {
+    wanted: HashMap<Box<str>, Wanted>,
     /// Everything that is wanted is renewed on each connection, whatever a broker has said to it.
     always: bool,
     /// With `always`: filters that are no longer wanted and that the broker may still have.
@@ -43,14 +62,15 @@ struct Wanted {
 
 impl Subscriptions {
     pub(super) fn new(resubscribe: Resubscribe) -> Subscriptions {
-        let remember = resubscribe != Resubscribe::Never;
         let always = resubscribe == Resubscribe::Always;
-        Subscriptions { wanted: remember.then(HashMap::new), always, ..Subscriptions::default() }
+        let renewal = Renewal { wanted: HashMap::new(), always, unwanted: BTreeSet::new(), next: 0 };
+        let renewal = (resubscribe != Resubscribe::Never).then(|| Box::new(renewal));
+        Subscriptions { requests: OnDemand::new(), renewal }
     }
 
     /// Whether calls count also without a connection.
     pub(super) fn always(&self) -> bool {
-        self.always
+        self.renewal.as_ref().is_some_and(|renewal| renewal.always)
     }
 
     /// A SUBSCRIBE went out.
@@ -62,12 +82,12 @@ impl Subscriptions {
 
     /// These filters are wanted; `pending` is the SUBSCRIBE that asks for them, if one does.
     pub(super) fn want(&mut self, filters: &[(&str, Qos)], pending: Option<PacketId>) {
-        let Some(wanted) = &mut self.wanted else { return };
+        let Some(renewal) = &mut self.renewal else { return };
         for &(filter, qos) in filters {
-            let order = wanted.get(filter).map_or(self.next, |old| old.order);
-            self.next += 1;
-            wanted.insert(filter.into(), Wanted { qos, order, pending });
-            self.unwanted.remove(filter);
+            let order = renewal.wanted.get(filter).map_or(renewal.next, |old| old.order);
+            renewal.next += 1;
+            renewal.wanted.insert(filter.into(), Wanted { qos, order, pending });
+            renewal.unwanted.remove(filter);
         }
     }
 
@@ -80,11 +100,11 @@ impl Subscriptions {
 
     /// These filters are wanted no longer.
     pub(super) fn unwant(&mut self, filters: &[&str]) {
-        let Some(wanted) = &mut self.wanted else { return };
+        let Some(renewal) = &mut self.renewal else { return };
         for filter in filters {
-            wanted.remove(*filter);
-            if self.always {
-                self.unwanted.insert((*filter).into());
+            renewal.wanted.remove(*filter);
+            if renewal.always {
+                renewal.unwanted.insert((*filter).into());
             }
         }
     }
@@ -98,10 +118,12 @@ impl Subscriptions {
     /// not to be asked for again, unless it is to be renewed always: another broker may grant it.
     pub(super) fn granted(&mut self, id: PacketId, codes: SubackCodes<'_>) -> (Token, Vec<Box<str>>) {
         let Request { token, filters, .. } = self.requests.remove(&id).expect("the caller has looked it up");
-        if let Some(wanted) = &mut self.wanted {
+        self.requests.shrink();
+        if let Some(renewal) = &mut self.renewal {
+            let Renewal { wanted, always, .. } = &mut **renewal;
             for (filter, code) in filters.iter().zip(codes) {
                 match wanted.get_mut(filter) {
-                    Some(entry) if entry.pending == Some(id) && (code.is_some() || self.always) => {
+                    Some(entry) if entry.pending == Some(id) && (code.is_some() || *always) => {
                         entry.pending = None;
                     }
                     Some(entry) if entry.pending == Some(id) => _ = wanted.remove(filter),
@@ -116,31 +138,38 @@ impl Subscriptions {
     pub(super) fn ended(&mut self, id: PacketId) -> Option<Token> {
         self.requests.get(&id).filter(|request| request.ends)?;
         let request = self.requests.remove(&id)?;
-        for filter in &request.filters {
-            self.unwanted.remove(filter);
+        self.requests.shrink();
+        if let Some(renewal) = &mut self.renewal {
+            for filter in &request.filters {
+                renewal.unwanted.remove(filter);
+            }
         }
         Some(request.token)
     }
 
     /// Ends all requests: the ids and tokens that nobody will answer.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = (PacketId, Token)> {
-        std::mem::take(&mut self.requests).into_iter().map(|(id, request)| (id, request.token))
+        let requests = self.requests.get_mut().map(std::mem::take).unwrap_or_default();
+        self.requests.clear();
+        requests.into_iter().map(|(id, request)| (id, request.token))
     }
 
     /// What a new connection has to unsubscribe from: what the broker has kept though it is no longer wanted.
     pub(super) fn unwanted(&mut self, kept: bool) -> Vec<Box<str>> {
+        let Some(renewal) = &mut self.renewal else { return Vec::new() };
         if !kept {
-            self.unwanted.clear();
+            renewal.unwanted.clear();
         }
-        self.unwanted.iter().cloned().collect()
+        renewal.unwanted.iter().cloned().collect()
     }
 
     /// What a new connection has to subscribe to: all that is wanted, or what was not `confirmed` by a broker that kept
     /// the rest.
     pub(super) fn to_renew(&self, confirmed: bool) -> Vec<(Box<str>, Qos)> {
-        let Some(wanted) = &self.wanted else { return Vec::new() };
-        let all = self.always || !confirmed;
-        let mut renew: Vec<_> = wanted.iter().filter(|(_, wanted)| all || wanted.pending.is_some()).collect();
+        let Some(renewal) = &self.renewal else { return Vec::new() };
+        let all = renewal.always || !confirmed;
+        let mut renew: Vec<_> =
+            renewal.wanted.iter().filter(|(_, wanted)| all || wanted.pending.is_some()).collect();
         renew.sort_unstable_by_key(|(_, wanted)| wanted.order);
         renew.into_iter().map(|(filter, wanted)| (filter.clone(), wanted.qos)).collect()
     }

@@ -48,10 +48,15 @@ impl Timers {
 
 /// The session's own use of them.
 impl Session {
+    /// The keep-alive interval, if there is one; else zero.
+    pub(super) fn keep_alive_interval(&self) -> Duration {
+        Duration::from_secs(self.keep_alive.into())
+    }
+
     /// Nothing was sent for the keep-alive interval \[MQTT-3.1.2-23\]. PINGREQ may go out before CONNACK has come
     /// (MQTT 3.1.1, 3.1.4); the wait for CONNACK then serves for both.
     pub(super) fn keep_alive(&mut self, now: Instant) {
-        self.timers.set(Timer::KeepAlive, now + self.keep_alive);
+        self.timers.set(Timer::KeepAlive, now + self.keep_alive_interval());
         self.shrink();
         let stuck = self.ping_unsent > 0;
         if !stuck {
@@ -69,7 +74,7 @@ impl Session {
     /// Starts the wait for something to arrive anew, if there is one.
     pub(super) fn await_ping_response(&mut self, now: Instant) {
         if self.awaiting_ping && self.reading {
-            let wait = (self.keep_alive / 2).max(Duration::from_secs(1));
+            let wait = (self.keep_alive_interval() / 2).max(Duration::from_secs(1));
             self.timers.set(Timer::PingResponse, now + wait);
         } else {
             self.timers.clear(Timer::PingResponse);

@@ -13,6 +13,7 @@
 use std::collections::VecDeque;
 
 use super::event::Token;
+use super::on_demand::Blank;
 use crate::codec::PacketId;
 
 /// Memory kept by an emptied buffer; above it, it is given back.
@@ -43,7 +44,6 @@ struct Mark {
     kind: Kind,
 }
 
-#[derive(Default)]
 pub(super) struct Transmit {
     buffer: Vec<u8>,
     /// Start of the unsent part of `buffer`.
@@ -56,7 +56,20 @@ pub(super) struct Transmit {
     partial: usize,
 }
 
+impl Blank for Transmit {
+    const BLANK: Transmit = Transmit::new();
+    const SHOWN: &'static Transmit = &Transmit::new();
+
+    fn is_blank(&self) -> bool {
+        self.len() == 0
+    }
+}
+
 impl Transmit {
+    pub(super) const fn new() -> Transmit {
+        Transmit { buffer: Vec::new(), head: 0, lent: 0, marks: VecDeque::new(), partial: 0 }
+    }
+
     /// Where a packet is encoded; to be followed by [`Transmit::mark`].
     #[inline]
     pub(super) fn buffer(&mut self) -> &mut Vec<u8> {
@@ -125,12 +138,12 @@ impl Transmit {
             self.lent -= n.min(self.lent);
         } else {
             self.head += n;
-            if self.head == self.buffer.len() {
-                self.head = 0;
-                self.buffer.clear();
-                if self.buffer.capacity() > KEEP {
-                    self.buffer = Vec::new();
-                }
+        }
+        if self.head == self.buffer.len() && self.lent == 0 {
+            self.head = 0;
+            self.buffer.clear();
+            if self.buffer.capacity() > KEEP {
+                self.buffer = Vec::new();
             }
         }
         self.partial += n;
@@ -148,17 +161,23 @@ impl Transmit {
         }
     }
 
+    /// Before [`Transmit::clear`]: `n` more bytes may have been sent.
+    pub(super) fn begin(&mut self, n: usize) {
+        debug_assert!(n <= self.lent, "more begun than the writer had");
+        self.partial += n;
+    }
+
     /// The connection is gone: forgets everything, telling of each packet that was not wholly sent whether its first
-    /// byte had been.
+    /// byte may have been.
     pub(super) fn clear(&mut self, mut lost: impl FnMut(Kind, bool)) {
-        let mut begun = self.partial > 0;
+        let mut begun = self.partial;
         for mark in self.marks.drain(..) {
             for _ in 0..mark.count {
-                lost(mark.kind, begun);
-                begun = false;
+                lost(mark.kind, begun > 0);
+                begun = begun.saturating_sub(mark.len as usize);
             }
         }
-        *self = Transmit::default();
+        *self = Transmit::new();
     }
 
     /// Drops what is waiting of QoS 0, keeps the rest in order; for a goodbye that shall not wait for messages. Bytes
@@ -191,13 +210,6 @@ impl Transmit {
         self.buffer = kept;
         self.head = 0;
     }
-
-    /// Gives back memory that holds nothing.
-    pub(super) fn shrink(&mut self) {
-        if self.len() == 0 {
-            *self = Transmit::default();
-        }
-    }
 }
 
 #[cfg(test)]
@@ -212,7 +224,7 @@ mod tests {
 
     #[test]
     fn a_message_is_done_with_its_last_byte() {
-        let mut tx = Transmit::default();
+        let mut tx = Transmit::new();
         put(&mut tx, b"ab", Kind::Control);
         put(&mut tx, b"cde", Kind::Message(Token(1)));
         let mut done = Vec::new();
@@ -225,7 +237,7 @@ mod tests {
 
     #[test]
     fn messages_of_one_size_share_a_mark_and_are_done_one_by_one() {
-        let mut tx = Transmit::default();
+        let mut tx = Transmit::new();
         for _ in 0..5 {
             put(&mut tx, b"abc", Kind::Message(Token::NONE));
         }
@@ -252,7 +264,7 @@ mod tests {
 
     #[test]
     fn lent_bytes_come_before_waiting_ones() {
-        let mut tx = Transmit::default();
+        let mut tx = Transmit::new();
         put(&mut tx, b"abc", Kind::Control);
         tx.advance(1, |_, _, _| {});
         let mut writer = Vec::new();
@@ -264,8 +276,31 @@ mod tests {
     }
 
     #[test]
-    fn drop_messages_keeps_what_was_begun_and_what_is_no_message() {
+    fn buffers_take_turns_under_load_and_are_given_back_after_it() {
         let mut tx = Transmit::default();
+        let mut writer = Vec::new();
+        for _ in 0..3 {
+            put(&mut tx, &[7; 3 * KEEP], Kind::Control);
+            let had = writer.capacity();
+            tx.lend(&mut writer);
+            assert!(tx.buffer.capacity() == had && writer.capacity() >= 3 * KEEP);
+            put(&mut tx, &[7; 3 * KEEP], Kind::Control);
+            tx.advance(writer.len(), |_, _, _| {});
+            writer.clear();
+            tx.lend(&mut writer);
+            tx.advance(writer.len(), |_, _, _| {});
+            assert_eq!((tx.len(), tx.buffer.capacity()), (0, 0));
+            writer.clear();
+        }
+        // much less than that was large
+        put(&mut tx, b"ab", Kind::Control);
+        tx.lend(&mut writer);
+        assert!(tx.buffer.capacity() == 0 && writer == b"ab");
+    }
+
+    #[test]
+    fn drop_messages_keeps_what_was_begun_and_what_is_no_message() {
+        let mut tx = Transmit::new();
         put(&mut tx, b"11", Kind::Message(Token(1)));
         put(&mut tx, b"cc", Kind::Control);
         put(&mut tx, b"22", Kind::Message(Token(2)));

@@ -1,12 +1,14 @@
 //! From `connect` to the first answer: what is sent, and what each way to fail is called.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use futures_lite::future::block_on;
 use mqtt::client::{Credentials, Options, State, Will};
 use mqtt::codec::Qos;
+use mqtt::net;
 use mqtt::session::Refused;
 
 use super::support::*;
@@ -151,17 +153,18 @@ fn a_port_that_nobody_listens_on_is_reason_minus_5() {
 #[test]
 fn a_host_that_does_not_answer_is_reason_minus_5() {
     // A listener whose queue is full lets the system drop every further SYN.
-    let (listener, _queued) = full_listener().unwrap();
+    let (listener, _queued) = full_listener(Ipv4Addr::LOCALHOST.into()).unwrap();
     let mut tested = Tested::manual();
     tested.client.connect(options(listener.local_addr().unwrap().port()));
     assert_eq!(tested.next_advancing(Duration::from_secs(1)), Seen::Failed(-5));
     tested.expect_rest();
 }
 
-fn full_listener() -> io::Result<(TcpListener, Vec<TcpStream>)> {
+fn full_listener(ip: IpAddr) -> io::Result<(TcpListener, Vec<TcpStream>)> {
     use rustix::net::{AddressFamily, SocketType, bind, listen, socket};
-    let socket: OwnedFd = socket(AddressFamily::INET, SocketType::STREAM, None)?;
-    bind(&socket, &SocketAddr::from(([127, 0, 0, 1], 0)))?;
+    let family = if ip.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+    let socket: OwnedFd = socket(family, SocketType::STREAM, None)?;
+    bind(&socket, &SocketAddr::from((ip, 0)))?;
     listen(&socket, 0)?;
     let listener = TcpListener::from(socket);
     let mut queued = Vec::new();
@@ -169,6 +172,50 @@ fn full_listener() -> io::Result<(TcpListener, Vec<TcpStream>)> {
         queued.push(stream);
     }
     Ok((listener, queued))
+}
+
+/// Of the two families those that this machine has.
+fn loopbacks() -> impl Iterator<Item = IpAddr> {
+    let both: [IpAddr; 2] = [Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()];
+    both.into_iter().filter(|ip| TcpListener::bind((*ip, 0)).is_ok())
+}
+
+#[test]
+fn a_dead_route_costs_a_quarter_of_a_second_not_a_timeout() {
+    for ip in loopbacks() {
+        let (dead, _queued) = full_listener(ip).unwrap();
+        let alive = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addresses = [dead.local_addr().unwrap(), alive.local_addr().unwrap()];
+        let begin = Instant::now();
+        let stream = block_on(net::connect(&addresses)).unwrap();
+        let took = begin.elapsed();
+        assert_eq!(stream.direct().unwrap().get_ref().peer_addr().unwrap(), addresses[1]);
+        // the dead one would take minutes
+        assert!(took >= Duration::from_millis(250) && took < LIMIT, "{took:?}");
+    }
+}
+
+#[test]
+fn an_address_that_answers_is_not_raced() {
+    let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let addresses = listeners.each_ref().map(|listener| listener.local_addr().unwrap());
+    let stream = block_on(net::connect(&addresses)).unwrap();
+    assert_eq!(stream.direct().unwrap().get_ref().peer_addr().unwrap(), addresses[0]);
+    listeners[1].set_nonblocking(true).unwrap();
+    assert_eq!(listeners[1].accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+}
+
+#[test]
+fn every_family_of_addresses_leads_to_the_broker() {
+    for ip in loopbacks() {
+        let listener = TcpListener::bind((ip, 0)).unwrap();
+        let mut options = options(listener.local_addr().unwrap().port());
+        options.profiles[0].server.host = ip.to_string();
+        let server = Listener { listener };
+        let mut tested = Tested::new();
+        let peer = tested.connected(&server, options);
+        assert_eq!(peer.stream.peer_addr().unwrap().ip(), ip);
+    }
 }
 
 #[test]

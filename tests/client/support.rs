@@ -88,7 +88,7 @@ pub(crate) struct Bell {
 }
 
 impl Sink for Bell {
-    fn ready(&self) {
+    fn ready(&self, _: u32) {
         *self.rings.lock() += 1;
         self.rang.notify_all();
     }
@@ -118,7 +118,7 @@ impl Tested {
 
     pub(crate) fn with(config: Config, clock: Clock, hand: Option<ManualClock>) -> Tested {
         let bell = Arc::new(Bell::default());
-        let client = Client::new(config, ClientOptions { clock }, bell.clone());
+        let client = Client::new(config, ClientOptions { clock, ..ClientOptions::default() }, bell.clone());
         Tested { client, bell, hand, batch: Events::new(), heard: 0 }
     }
 
@@ -233,7 +233,7 @@ pub(crate) fn message(topic: &str, payload: &[u8]) -> Vec<u8> {
 
 /// Where a scripted broker listens.
 pub(crate) struct Listener {
-    listener: TcpListener,
+    pub(crate) listener: TcpListener,
 }
 
 impl Listener {

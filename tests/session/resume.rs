@@ -55,6 +55,23 @@ fn mqtt_3_3_1_1_a_message_of_which_one_byte_was_sent_is_a_repetition() {
 }
 
 #[test]
+fn mqtt_3_3_1_1_a_message_of_which_one_byte_may_have_been_sent_is_a_repetition() {
+    for begun in [0, 1, 8, 9, 16] {
+        let mut driver = persistent();
+        driver.publish("m", 1, 0);
+        driver.publish("n", 2, 0);
+        driver.session.take_transmit(&mut Vec::new());
+        driver.session.handle_begun(begun);
+        let dup = |from| if begun > from { 8 } else { 0 };
+        assert_eq!(
+            driver.reconnect(false, &RESUMED),
+            join([&publish(0x32 | dup(0), 1, "m"), &publish(0x34 | dup(8), 2, "n")]),
+            "{begun} bytes"
+        );
+    }
+}
+
+#[test]
 fn mqtt_3_3_1_3_what_never_left_has_dup_0_when_it_is_sent_at_last() {
     let mut driver = persistent();
     driver.publish("a", 1, 0);

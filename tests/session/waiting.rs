@@ -8,7 +8,7 @@ use mqtt::session::{Config, Keep, Limits, Refused, Token};
 use crate::support::*;
 
 /// A session that keeps its messages, `max` of them while there is no connection.
-fn keeping(max: Option<usize>) -> Driver {
+fn keeping(max: Option<u32>) -> Driver {
     let limits = Limits { max_waiting: max, inflight: 1000, ..Limits::default() };
     Driver::new(Config { limits, keep_messages: true, ..Config::default() })
 }

@@ -73,6 +73,27 @@ describe("client:unsubscribe sends", function()
   end)
 end)
 
+describe("client:subscribe and unsubscribe", function()
+  after_each(support.finish)
+
+  it("take a table of up to 65,535 filters, in one packet", function()
+    local client, peer = support.pair()
+    local filters = {}
+    for i = 1, 65536 do filters[("%05d"):format(i)] = 0 end
+    for _, name in ipairs { "subscribe", "unsubscribe" } do
+      local ok, message = pcall(client[name], client, filters)
+      assert.is_false(ok)
+      assert.matches("#1 to '" .. name .. "' (at most 65535 filters expected, got 65536)", message, 1, true)
+    end
+    filters["00001"] = nil
+    assert.is_true(client:subscribe(filters))
+    assert.is_true(client:unsubscribe(filters))
+    -- nothing but these two, of which each filter has 5 bytes and its length, and a QoS in the first
+    assert.are.same({ 0x82, 2 + 65535 * 8 }, { (function(p) return p:byte(), #p - 4 end)(peer:read()) })
+    assert.are.same({ 0xA2, 2 + 65535 * 7 }, { (function(p) return p:byte(), #p - 4 end)(peer:read()) })
+  end)
+end)
+
 describe("client:subscribe and unsubscribe return false", function()
   after_each(support.finish)
 

@@ -127,6 +127,70 @@ describe("a refused handshake", function()
     assert.are.equal(2, warnings)
   end)
 
+  it("comes from a server that knows none of the protocols or suites that were asked for", function()
+    local ca = file("ca.pem")
+    local port = serve("server.pem", "-tls1_3 -alpn mqtt,x-amzn-mqtt-ca -ciphersuites TLS_AES_256_GCM_SHA384")
+    refused(port, { ca_cert = ca, alpn = { "h2", "http/1.1" } }, "none of the protocols in alpn")
+    refused(port, { ca_cert = ca, cipher_suites = "TLS_AES_128_GCM_SHA256" }, "none of the offered cipher suites")
+    -- s_server is no broker: with what it wants, the next hurdle is CONNACK
+    local reason
+    support.client("id\n"):connect("localhost", port, {
+      ca_cert = ca, alpn = { "mqtt" }, cipher_suites = { "TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384" },
+    }, nil, nil, function(_, r) reason = r end)
+    kit.eventually(function() return reason end)
+    assert.are.equal(mqtt.CONN_FAIL_NOT_A_CONNACK_MSG, reason)
+  end)
+
+  it("is an argument error where certificate and key do not match", function()
+    assert.error_matches(function()
+      local secure = { client_cert = file("client.pem"), client_key = file("server.key") }
+      support.client("pair"):connect("localhost", 8883, secure)
+    end, "bad argument #3 to 'connect' %('client_key': it does not match client_cert%)")
+  end)
+
+  it("tells no secret", function()
+    local secret = "hunter2"
+    local told = {}
+    local function tell(...)
+      for _, text in ipairs { ... } do told[#told + 1] = tostring(text) end
+    end
+    mqtt.log(tell)
+    mqtt.trace(tell)
+    local key = assert(io.open(file("client.key"))):read("*a")
+    local tls, peer = serve("server.pem"), support.peer()
+    local headers = { Authorization = secret }
+    local cert, ca = file("client.pem"), file("client.pem")
+    local mutual = { client_cert = cert, client_key = key, ca_cert = ca, headers = headers }
+    local client = support.client { clientid = "quiet", username = "user", password = secret, connect_timeout = 0.5 }
+    client:lwt("gone", secret)
+    for _, call in ipairs {
+      { "localhost", tls, { client_cert = cert, client_key = key, ca_cert = ca } },
+      { ("wss://user:%s@localhost:%d/mqtt?token=%s"):format(secret, tls, secret), nil, mutual },
+      { ("wss://user:%s@127.0.0.1:%d?%s"):format(secret, tls, secret), nil, { verify = false, headers = headers } },
+      { ("ws://user:%s@127.0.0.1:%d?%s"):format(secret, peer.port, secret), nil, { headers = headers } },
+      -- built without pre-shared keys, that is an error
+      { "localhost", tls, { psk_identity = "device", psk_key = "00" .. ("68756e74657232"):rep(3) } },
+      -- and this always
+      { "localhost", tls, { client_cert = cert, client_key = (key:gsub("END", "ENT")) } },
+      { "localhost", tls, { psk_identity = "device", psk_key = secret } },
+      { ("wss://user:%s@local host?%s"):format(secret, secret), nil, mutual },
+    } do
+      local ended
+      local ok, why = pcall(client.connect, client, call[1], call[2], call[3], nil, function() ended = true end,
+        function(_, ...)
+          ended = true
+          tell(...)
+        end)
+      tell(why, client)
+      if ok then kit.eventually(function() return ended end) end
+    end
+    local all = table.concat(told, "\n")
+    assert.matches("unknown issuer", all, 1, true) -- the log and the details are there
+    for line in (secret .. "\n68756e74657232\n" .. key):gmatch("[^\n]+") do
+      if not line:find("-----", 1, true) then assert.is_nil(all:find(line, 1, true)) end
+    end
+  end)
+
   it("reads files again at each connect", function()
     local port = serve("server.pem")
     local ca = file("renewed.pem")
@@ -144,5 +208,40 @@ describe("a refused handshake", function()
     assert.matches("name mismatch", connect())
     os.remove(ca)
     assert.error_matches(function() connect() end, "'ca_cert': cannot read the file")
+  end)
+end)
+
+describe("a WebSocket", function()
+  after_each(support.finish)
+
+  it("is asked for with the path and the headers that were given, and refused with the server's answer", function()
+    local peer = support.peer()
+    local client = support.client("web")
+    for uri, first in pairs {
+      ["ws://user:password@127.0.0.1:%d"] = "GET /mqtt HTTP/1.1",
+      ["ws://127.0.0.1:%d/a/b?c=d"] = "GET /a/b?c=d HTTP/1.1",
+    } do
+      local reason, detail
+      client:connect(uri:format(peer.port), nil, { headers = { ["X-Api-Key"] = "key", Cookie = "a=1" } }, nil, nil,
+        function(_, r, d) reason, detail = r, d end)
+      peer:accept()
+      assert.are.equal(first, peer.link:receive("*l"))
+      local seen = {}
+      for line in function() return peer.link:receive("*l") end do
+        if line == "" then break end
+        local name, value = line:match("^([^:]+): (.*)$")
+        seen[name:lower()] = value
+      end
+      assert.are.equal("key", seen["x-api-key"])
+      assert.are.equal("a=1", seen.cookie)
+      assert.are.equal("mqtt", seen["sec-websocket-protocol"])
+      assert.are.equal("127.0.0.1:" .. peer.port, seen.host)
+      -- that is for MQTT's CONNECT
+      assert.is_nil(seen.authorization)
+      peer:send("HTTP/1.1 403 Forbidden\r\n\r\n")
+      kit.eventually(function() return reason end)
+      assert.are.same({ -6, "the server answers the WebSocket request with HTTP status 403 Forbidden" },
+        { reason, detail })
+    end
   end)
 end)

@@ -73,7 +73,7 @@ pub(crate) struct Behaviour {
     tells: Vec<String>,
     clean_session: bool,
     keep_alive: u16,
-    max_message: Option<usize>,
+    max_message: Option<u32>,
     reconnects: bool,
     present: bool,
 }
@@ -169,7 +169,7 @@ impl Behaviour {
     }
 
     /// Of the size of a message.
-    pub(crate) fn max_message(mut self, limit: usize) -> Behaviour {
+    pub(crate) fn max_message(mut self, limit: u32) -> Behaviour {
         self.max_message = Some(limit);
         self
     }

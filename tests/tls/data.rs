@@ -219,6 +219,10 @@ struct Ends {
     reset: bool,
     /// How often the client has written.
     writes: usize,
+    /// So many more bytes of the client are taken; none: all.
+    room: Option<usize>,
+    /// Who waits for room.
+    waiting: Option<Waker>,
 }
 
 impl AsyncRead for Wire {
@@ -233,13 +237,19 @@ impl AsyncRead for Wire {
 }
 
 impl AsyncWrite for Wire {
-    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let mut ends = self.0.lock().unwrap();
         ends.writes += 1;
-        match ends.reset {
-            true => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
-            false => Poll::Ready(ends.to_server.write(bytes)),
+        if ends.reset {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
+        let n = ends.room.map_or(bytes.len(), |room| room.min(bytes.len()));
+        if n == 0 {
+            ends.waiting = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        ends.room = ends.room.map(|room| room - n);
+        Poll::Ready(ends.to_server.write(&bytes[..n]))
     }
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
@@ -321,6 +331,25 @@ fn a_write_that_finds_input_wakes_its_task_to_read_it() {
     }
 }
 
+/// What the server gets out of so many bytes; whether that is the end.
+fn received(server: &mut rustls::ServerConnection, wire: &Wire, length: usize) -> (Vec<u8>, bool) {
+    let (mut got, mut at, mut ended) = (vec![0; length + 1], 0, false);
+    // rustls keeps no more than a few records that nobody reads
+    while !wire.0.lock().unwrap().to_server.is_empty() {
+        server.read_tls(&mut wire.0.lock().unwrap().to_server).unwrap();
+        server.process_new_packets().unwrap();
+        loop {
+            match server.reader().read(&mut got[at..]) {
+                Ok(0) => break ended = true,
+                Ok(n) => at += n,
+                Err(error) => break assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+            }
+        }
+    }
+    got.truncate(at);
+    (got, ended)
+}
+
 #[test]
 fn many_records_go_out_in_one_write_and_none_stays_behind() {
     let (mut stream, mut server, wire) = connected();
@@ -331,19 +360,81 @@ fn many_records_go_out_in_one_write_and_none_stays_behind() {
         stream.flush().await.unwrap();
     });
     assert_eq!(wire.0.lock().unwrap().writes, 1);
-    let mut got = vec![0; sent.len()];
-    let mut at = 0;
-    while at < got.len() {
-        // rustls keeps no more than a few records that nobody reads
-        let mut ends = wire.0.lock().unwrap();
-        server.read_tls(&mut ends.to_server).unwrap();
-        server.process_new_packets().unwrap();
-        while let Ok(n @ 1..) = server.reader().read(&mut got[at..]) {
-            at += n;
+    assert!(received(&mut server, &wire, sent.len()) == (sent, false));
+}
+
+#[test]
+fn a_flush_and_a_close_that_have_to_wait_go_on_where_they_stopped() {
+    for closes in [false, true] {
+        let (mut stream, mut server, wire) = connected();
+        let sent = sample(50_000);
+        let wakes = Arc::new(Wakes::default());
+        let waker = Waker::from(wakes.clone());
+        let mut context = Context::from_waker(&waker);
+        wire.0.lock().unwrap().room = Some(0);
+        let mut at = 0;
+        while at < sent.len() {
+            let Poll::Ready(n) = Pin::new(&mut stream).poll_write(&mut context, &sent[at..]) else {
+                panic!()
+            };
+            at += n.unwrap();
         }
+        let mut step = || match closes {
+            true => Pin::new(&mut stream).poll_close(&mut context),
+            false => Pin::new(&mut stream).poll_flush(&mut context),
+        };
+        for (woken, room) in [Some(1), Some(7_000), Some(30_000), None].into_iter().enumerate() {
+            assert!(step().is_pending(), "room {room:?}");
+            assert_eq!(wakes.0.load(Ordering::Relaxed), woken, "nobody else wakes");
+            let mut ends = wire.0.lock().unwrap();
+            ends.room = room;
+            let waiting = ends.waiting.take().expect("it waits for room");
+            drop(ends);
+            waiting.wake();
+        }
+        assert!(matches!(step(), Poll::Ready(Ok(()))));
+        assert!(received(&mut server, &wire, sent.len()) == (sent, closes), "closes: {closes}");
     }
-    assert!(got == sent);
-    assert!(wire.0.lock().unwrap().to_server.is_empty());
+}
+
+#[test]
+fn more_than_is_gathered_at_once_waits_for_room() {
+    let (mut stream, mut server, wire) = connected();
+    let sent = sample(1_000_000);
+    wire.0.lock().unwrap().room = Some(0);
+    let mut context = Context::from_waker(Waker::noop());
+    let mut at = 0;
+    while let Poll::Ready(n) = Pin::new(&mut stream).poll_write(&mut context, &sent[at..]) {
+        at += n.unwrap();
+        assert!(at < 400_000, "memory has no bound");
+    }
+    assert!(wire.0.lock().unwrap().waiting.take().is_some(), "it waits for room");
+    wire.0.lock().unwrap().room = None;
+    run(async {
+        stream.write_all(&sent[at..]).await.unwrap();
+        stream.flush().await.unwrap();
+    });
+    assert!(received(&mut server, &wire, sent.len()) == (sent, false));
+}
+
+#[test]
+fn an_idle_connection_wakes_nobody() {
+    let (mut stream, mut server, wire) = connected();
+    let wakes = Arc::new(Wakes::default());
+    let waker = Waker::from(wakes.clone());
+    let mut context = Context::from_waker(&waker);
+    // a keep-alive's worth of it, in both directions
+    assert!(Pin::new(&mut stream).poll_write(&mut context, b"\xc0\x00").is_ready());
+    assert!(Pin::new(&mut stream).poll_flush(&mut context).is_ready());
+    assert_eq!(received(&mut server, &wire, 2), (b"\xc0\x00".to_vec(), false));
+    server.writer().write_all(b"\xd0\x00").unwrap();
+    serve(&mut server, &wire);
+    assert!(matches!(Pin::new(&mut stream).poll_read(&mut context, &mut [0; 16]), Poll::Ready(Ok(2))));
+    for _ in 0..3 {
+        assert!(Pin::new(&mut stream).poll_flush(&mut context).is_ready());
+        assert!(Pin::new(&mut stream).poll_read(&mut context, &mut [0; 16]).is_pending());
+    }
+    assert_eq!(wakes.0.load(Ordering::Relaxed), 0);
 }
 
 #[test]

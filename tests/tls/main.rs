@@ -4,10 +4,14 @@
 mod broken;
 mod certificates;
 mod certs;
+mod client;
 mod client_auth;
 mod data;
 mod mosquitto;
 mod options;
+#[allow(dead_code, reason = "it has more than is needed here")]
+#[path = "../client/support.rs"]
+mod peers;
 #[cfg(feature = "psk")]
 mod psk;
 mod server;

@@ -17,7 +17,7 @@ use crate::data::{exchange, sample};
 use crate::server::{Proxy, Socket, Then, dial, listen, listen_tls, run};
 
 /// Accepts as a broker does.
-fn accept<S: Read + Write>(stream: S) -> WebSocket<S> {
+pub(crate) fn accept<S: Read + Write>(stream: S) -> WebSocket<S> {
     accept_hdr(stream, agree).unwrap()
 }
 

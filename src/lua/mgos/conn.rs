@@ -2,7 +2,6 @@
 
 use std::any::Any;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use mlua::{AnyUserData, Function, Lua, MetaMethod, Table, UserDataFields, Value};
@@ -15,7 +14,6 @@ use super::{plan, publish, value};
 use crate::client::{Client, ClientOptions, ConnectOptions, Sending, State as Activity, Will};
 use crate::codec::Qos;
 use crate::lua::args::{Arg, Args, Raise};
-use crate::lua::event_queue::ClientSink;
 use crate::lua::peer::Peer;
 use crate::lua::{Maker, Reply, State, hot, reply};
 use crate::session::{Event, Token};
@@ -169,9 +167,8 @@ fn create(state: &Rc<State>, lua: &Lua) -> Result<Target, Raise> {
     let key = state.next_key()?;
     let object = lua.create_any_userdata(Handle { state: state.clone(), key })?;
     state.enlist(lua, key, &object)?;
-    let options = ClientOptions { clock: state.clock.borrow().clone() };
-    let sink = Arc::new(ClientSink { queue: state.queue.clone(), key });
-    let client = Client::new(plan::session(), options, sink);
+    let options = ClientOptions { clock: state.clock.borrow().clone(), key };
+    let client = Client::new(plan::session(), options, state.queue.clone());
     let connection = Connection::new(state.default_id("mgos"));
     let peer = Rc::new(Peer::new(key, client, Rc::new(connection), false));
     state.peers.insert(object.to_pointer().addr(), peer.clone());

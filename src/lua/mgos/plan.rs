@@ -135,7 +135,7 @@ fn profile(
     let limits = Limits {
         max_qos: section.max_qos,
         max_waiting: Some(section.max_queue_length),
-        max_packet: (section.recv_mbuf_limit < MAX_PACKET).then_some(section.recv_mbuf_limit),
+        max_packet: (section.recv_mbuf_limit < MAX_PACKET as u32).then_some(section.recv_mbuf_limit),
         ..session().limits
     };
     let policy = Policy { min: section.reconnect_min, max: section.reconnect_max, factor: 2.0, jitter: 0.1 };

@@ -81,8 +81,8 @@ pub(super) struct Section {
     pub(super) max_qos: Qos,
     /// Whether the configuration says so, or it is the default.
     pub(super) max_qos_given: bool,
-    pub(super) max_queue_length: usize,
-    pub(super) recv_mbuf_limit: usize,
+    pub(super) max_queue_length: u32,
+    pub(super) recv_mbuf_limit: u32,
     pub(super) require_time: bool,
     /// The path, where WebSocket is on.
     pub(super) ws_enable: bool,
@@ -137,10 +137,10 @@ impl Section {
             },
             max_qos: max_qos.map_or(Qos::ExactlyOnce, |level| Qos::new(level as u8).expect("in range")),
             max_qos_given: max_qos.is_some(),
-            max_queue_length: fields.integer("max_queue_length", 0..=65_000)?.unwrap_or(5) as usize,
+            max_queue_length: fields.integer("max_queue_length", 0..=65_000)?.unwrap_or(5) as u32,
             recv_mbuf_limit: fields
                 .integer("recv_mbuf_limit", 1..=MAX_PACKET as u64)?
-                .map_or(MAX_PACKET, |limit| limit as usize),
+                .map_or(MAX_PACKET as u32, |limit| limit as u32),
             require_time: fields.flag("require_time", false)?,
             ws_enable: fields.flag("ws_enable", false)?,
             ws_path: fields.text_or("ws_path", "/mqtt")?,
@@ -469,7 +469,7 @@ mod tests {
             (60, Qos::ExactlyOnce, 5)
         );
         assert_eq!((section.reconnect_min.as_secs(), section.reconnect_max.as_secs()), (2, 60));
-        assert_eq!((section.ws_path.as_str(), section.recv_mbuf_limit), ("/mqtt", MAX_PACKET));
+        assert_eq!((section.ws_path.as_str(), section.recv_mbuf_limit as usize), ("/mqtt", MAX_PACKET));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The methods of a client.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use mlua::{AnyUserData, MetaMethod, UserDataFields, Value};
 
@@ -9,7 +10,7 @@ use super::device::Device;
 use crate::client::Sending;
 use crate::client::{ConnectOptions, Credentials, Options, Profile, State as Activity, Will};
 use crate::codec::{Qos, v4};
-use crate::lua::args::{Args, Raise};
+use crate::lua::args::{Arg, Args, Raise};
 use crate::lua::event_loop::Call;
 use crate::lua::peer::{Peer, slot};
 use crate::lua::{Maker, Reply, State, hot, reply};
@@ -126,12 +127,12 @@ pub(super) fn give_credentials(state: &Rc<State>, mut args: Args<'_>) -> Reply {
     let username = if args.at(1).flag()? {
         args.at(2).given().map(|it| it.text()).transpose().map_err(|why| wrong("username", why))?
     } else {
-        settings.username.clone()
+        settings.credentials().0
     };
     let password = if args.at(3).flag()? {
         args.at(4).given().map(|it| it.short_bytes()).transpose().map_err(|why| wrong("password", why))?
     } else {
-        settings.password.clone()
+        settings.credentials().1
     };
     if username.is_none() && password.is_some() {
         return Err(Raise(
@@ -196,11 +197,10 @@ fn connect(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     let settings = &device.settings;
     let asks = peer.has(slot::USERNAME) || peer.has(slot::PASSWORD);
     let ask_credentials = asks && request.credentials.is_none();
-    let (username, password) =
-        request.credentials.unwrap_or_else(|| (settings.username.clone(), settings.password.clone()));
+    let (username, password) = request.credentials.unwrap_or_else(|| settings.credentials());
     let connect = ConnectOptions {
         version: settings.version,
-        client_id: settings.client_id.clone(),
+        client_id: settings.client_id.to_string(),
         keep_alive: settings.keep_alive,
         clean_session: settings.clean_session,
         will: device.will.borrow().as_deref().cloned(),
@@ -210,7 +210,7 @@ fn connect(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     let profile = Profile { transport: request.transport, ..Profile::new(request.server, connect) };
     let options = Options {
         reconnect: request.reconnect,
-        connect_timeout: settings.connect_timeout,
+        connect_timeout: Duration::from_millis(settings.connect_timeout.into()),
         ask_credentials,
         ..Options::new(profile)
     };
@@ -268,9 +268,7 @@ fn subscribe(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
             let qos = first.inside(Some(&filter), qos).qos()?;
             filters.push((filter, qos));
         }
-        if filters.is_empty() {
-            return Err(first.reject("table of filters expected, got an empty one [MQTT-3.8.3-3]"));
-        }
+        check_count(&first, filters.len(), "MQTT-3.8.3-3")?;
         // scripts have a stray qos here
         if callback.clone().given().is_some_and(|it| it.qos().is_ok()) {
             callback = args.at(3);
@@ -304,9 +302,7 @@ fn unsubscribe(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
         for pair in table.pairs::<Value, Value>() {
             filters.push(first.inside(None, pair?.0).topic_filter()?);
         }
-        if filters.is_empty() {
-            return Err(first.reject("table of filters expected, got an empty one [MQTT-3.10.3-2]"));
-        }
+        check_count(&first, filters.len(), "MQTT-3.10.3-2")?;
     } else {
         filters.push(first.topic_filter()?);
     }
@@ -318,6 +314,18 @@ fn unsubscribe(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     let token = target.token(callback.as_ref());
     let outcome = target.peer.client.unsubscribe(&filters, token, Sending::Soon);
     answer(state, target, args, outcome, slot::UNSUBACK, token, callback)
+}
+
+/// So many filters one table may hold. MQTT sets no such limit, but whoever exceeds it has filled the table by mistake:
+/// no broker is made for packets like that.
+const MAX_FILTERS: usize = 65_535;
+
+fn check_count(table: &Arg<'_>, count: usize, clause: &str) -> Result<(), Raise> {
+    match count {
+        0 => Err(table.reject(format_args!("table of filters expected, got an empty one [{clause}]"))),
+        1..=MAX_FILTERS => Ok(()),
+        _ => Err(table.reject(format_args!("at most {MAX_FILTERS} filters expected, got {count}"))),
+    }
 }
 
 /// true, or false and why; an accepted call's callback is kept.

@@ -2,7 +2,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::ptr;
-use std::time::Duration;
 
 use crate::client::Will;
 use crate::codec::Version;
@@ -23,14 +22,22 @@ pub(super) struct Device {
 
 /// The arguments of `mqtt.Client` that every CONNECT needs.
 pub(super) struct Settings {
-    pub(super) client_id: String,
+    pub(super) client_id: Box<str>,
     pub(super) keep_alive: u16,
     /// Where the script gave values and not functions.
-    pub(super) username: Option<String>,
-    pub(super) password: Option<Vec<u8>>,
+    pub(super) username: Option<Box<str>>,
+    pub(super) password: Option<Box<[u8]>>,
     pub(super) clean_session: bool,
     pub(super) version: Version,
-    pub(super) connect_timeout: Duration,
+    /// In milliseconds.
+    pub(super) connect_timeout: u32,
+}
+
+impl Settings {
+    /// User name and password.
+    pub(super) fn credentials(&self) -> (Option<String>, Option<Vec<u8>>) {
+        (self.username.clone().map(Into::into), self.password.clone().map(Into::into))
+    }
 }
 
 impl Face for Device {

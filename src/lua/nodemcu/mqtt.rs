@@ -2,7 +2,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use mlua::{AnyUserData, Function, Lua, Table, Value};
@@ -13,7 +12,6 @@ use super::reason::REASONS;
 use crate::client::{Client, ClientOptions, Options};
 use crate::codec::{MAX_PACKET, Version, topic};
 use crate::lua::args::{Arg, Args, Raise};
-use crate::lua::event_queue::ClientSink;
 use crate::lua::peer::{Peer, slot};
 use crate::lua::{CALLBACKS, Maker, Reply, State, hot, log, reply};
 use crate::session::{Config, Limits, Resubscribe};
@@ -183,7 +181,7 @@ fn new_client(state: &Rc<State>, args: Args<'_>) -> Reply {
         None => None,
     };
     let max_packet = find("max_message_length")?
-        .map(|arg| arg.integer(1..=MAX_PACKET as i64).map(|bytes| bytes as usize))
+        .map(|arg| arg.integer(1..=MAX_PACKET as i64).map(|bytes| bytes as u32))
         .transpose()?;
     let each = match find("callbacks")? {
         None => false,
@@ -213,13 +211,13 @@ fn new_client(state: &Rc<State>, args: Args<'_>) -> Reply {
     let config = Config { limits, resubscribe, ..Config::default() };
     let device = Device {
         settings: Settings {
-            client_id,
+            client_id: client_id.into(),
             keep_alive,
-            username,
-            password,
+            username: username.map(Into::into),
+            password: password.map(Into::into),
             clean_session,
             version,
-            connect_timeout,
+            connect_timeout: connect_timeout.as_millis() as u32, // a day at most
         },
         will: RefCell::default(),
         announced: Cell::new(false),
@@ -245,9 +243,8 @@ fn create(
     let key = state.next_key()?;
     let object = lua.create_any_userdata(Handle { state: state.clone(), key })?;
     state.enlist(lua, key, &object)?;
-    let options = ClientOptions { clock: state.clock.borrow().clone() };
-    let sink = Arc::new(ClientSink { queue: state.queue.clone(), key });
-    let client = Client::new(config, options, sink);
+    let options = ClientOptions { clock: state.clock.borrow().clone(), key };
+    let client = Client::new(config, options, state.queue.clone());
     let peer = Rc::new(Peer::new(key, client, Rc::new(device), each));
     state.peers.insert(object.to_pointer().addr(), peer.clone());
     Ok((object, peer))

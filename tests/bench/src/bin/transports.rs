@@ -201,5 +201,5 @@ impl Write for Buffered {
 struct Nobody;
 
 impl Sink for Nobody {
-    fn ready(&self) {}
+    fn ready(&self, _: u32) {}
 }

@@ -1,0 +1,122 @@
+//! The end of a connection or attempt by the caller: what is still to be said, and what must not be heard any more.
+
+use std::time::Instant;
+
+use super::State;
+use super::dialogue::Pause;
+use super::shared::{DIRECT_BYTES, Inner, send};
+use crate::session::{Event, Events, Token};
+
+/// What is left to do for a connection that the caller has ended.
+pub(super) struct Farewell {
+    /// To be written behind what the task has taken already; DISCONNECT is at the end.
+    pub(super) bytes: Vec<u8>,
+    /// The caller has seen the connection and hears of its end.
+    pub(super) offline: bool,
+}
+
+impl Inner {
+    /// Ends what is going on, by `close` (which flushes) or by another `connect` (which does not); whether there was an
+    /// accepted connection. That one is left to its task with its last words; it is [`closing`](Self::closing) until they
+    /// are said.
+    pub(super) fn leave(&mut self, now: Instant, flush: bool) -> bool {
+        let was_connected = self.state == State::Connected;
+        self.generation += 1;
+        if was_connected {
+            let bytes = self.last_words(now, flush);
+            self.farewell = Some(Box::new(Farewell { bytes, offline: false }));
+            self.closing = true;
+        }
+        if self.state != State::Idle {
+            self.session.set_offline_queue(false);
+            self.end_connection(self.keep);
+        }
+        self.pause = Pause::None;
+        self.state = State::Idle;
+        was_connected
+    }
+
+    /// Everything that is still to be written, DISCONNECT last, but for what the task has taken and what the system
+    /// takes now.
+    fn last_words(&mut self, now: Instant, flush: bool) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        if flush {
+            // Each round lets more of the queue into the window.
+            loop {
+                self.take_all(now, &mut bytes);
+                if self.session.unsent() == 0 {
+                    break;
+                }
+            }
+            self.session.disconnect();
+        } else {
+            self.session.drop_unsent_messages();
+            self.session.disconnect();
+        }
+        self.take_all(now, &mut bytes);
+        if let Some(socket) = self.writer.direct.take()
+            && let Ok(n) = send(&socket, &bytes[..bytes.len().min(DIRECT_BYTES)])
+        {
+            bytes.drain(..n);
+        }
+        bytes
+    }
+
+    /// Moves what is unsent to `bytes`, so that the session is through with it. What the task has taken it will write.
+    fn take_all(&mut self, now: Instant, bytes: &mut Vec<u8>) {
+        if self.writer.lent > 0 {
+            self.writer.direct = None; // the task's bytes come first
+            self.session.handle_transmitted(now, std::mem::take(&mut self.writer.lent));
+        }
+        let mut more = Vec::new();
+        self.session.take_transmit(&mut more);
+        self.session.handle_transmitted(now, more.len());
+        if bytes.is_empty() {
+            *bytes = more;
+        } else {
+            bytes.append(&mut more);
+        }
+    }
+
+    /// Takes events out that must not be heard any more: the outcome and the requests of what `leave` ended, and with
+    /// `all` everything but the end of a connection that the caller knows of. Whether such an end is still to be told.
+    pub(super) fn purge(&mut self, all: bool, was_connected: bool) -> bool {
+        let mut old = Events::new();
+        self.session.events().swap(&mut old);
+        let events = self.session.events();
+        // What comes first of Connected and Offline says what the caller thinks: it has not seen the one, so it believes
+        // in the other.
+        let mut caller_is_connected = None;
+        while let Some(event) = old.pop() {
+            match event {
+                Event::Connected { .. } => {
+                    caller_is_connected.get_or_insert(false);
+                }
+                Event::Offline => {
+                    if caller_is_connected.is_none() {
+                        events.push(event);
+                        // told by this one
+                        caller_is_connected = Some(false);
+                    }
+                }
+                Event::ConnectFailed { .. }
+                | Event::CredentialsWanted
+                | Event::Attempt { .. }
+                | Event::AttemptFailed { .. }
+                | Event::ConnectWanted { .. }
+                | Event::Tick => {}
+                Event::Dropped { .. } => events.push(event),
+                other if !all => events.push(other),
+                Event::Published { token, .. }
+                | Event::Subscribed { token, .. }
+                | Event::Unsubscribed { token, .. } => {
+                    if token != Token::NONE {
+                        events.push(Event::Dropped { token });
+                    }
+                }
+                Event::Message { .. } | Event::Overflow { .. } | Event::Drained => {}
+            }
+        }
+        caller_is_connected.unwrap_or(was_connected)
+    }
+}
