@@ -58,7 +58,7 @@ impl Run {
             inflight: 1 + u16::from(options >> 1 & 3),
             max_packet: Some(40).filter(|_| options & 8 == 0),
             max_qos: Qos::new(2 - (more >> 1 & 3).min(2)).expect("0 to 2"),
-            max_waiting: Some(usize::from(more >> 3 & 3)).filter(|_| more & 32 != 0),
+            max_waiting: Some(u32::from(more >> 3 & 3)).filter(|_| more & 32 != 0),
         };
         let resubscribe = match options & 16 {
             _ if more & 1 != 0 => Resubscribe::Always,
@@ -172,10 +172,10 @@ impl Run {
             3 | 11 => self.session.set_offline_queue(what == 11),
             5..=7 => self.session.set_broker(u32::from(what - 5)),
             8 | 9 => {
-                let max_queue = if what == 8 { 400 } else { 800 };
+                let (max_queue, max_packet) = if what == 8 { (400, 40) } else { (800, 80) };
                 self.room = self.room.max(max_queue);
                 let limits = self.session.limits();
-                self.session.set_limits(Limits { max_queue, max_packet: Some(max_queue), ..limits });
+                self.session.set_limits(Limits { max_queue, max_packet: Some(max_packet), ..limits });
             }
             10 => self.session.set_tick(self.now, None),
             12 => self.session.set_tick(self.now, Some(Duration::from_secs(1))),

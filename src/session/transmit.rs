@@ -277,7 +277,7 @@ mod tests {
 
     #[test]
     fn buffers_take_turns_under_load_and_are_given_back_after_it() {
-        let mut tx = Transmit::default();
+        let mut tx = Transmit::new();
         let mut writer = Vec::new();
         for _ in 0..3 {
             put(&mut tx, &[7; 3 * KEEP], Kind::Control);
