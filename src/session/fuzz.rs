@@ -172,10 +172,10 @@ impl Run {
             3 | 11 => self.session.set_offline_queue(what == 11),
             5..=7 => self.session.set_broker(u32::from(what - 5)),
             8 | 9 => {
-                let max_queue = if what == 8 { 400 } else { 800 };
+                let (max_queue, max_packet) = if what == 8 { (400, 40) } else { (800, 80) };
                 self.room = self.room.max(max_queue);
                 let limits = self.session.limits();
-                self.session.set_limits(Limits { max_queue, max_packet: Some(max_queue as u32), ..limits });
+                self.session.set_limits(Limits { max_queue, max_packet: Some(max_packet), ..limits });
             }
             10 => self.session.set_tick(self.now, None),
             12 => self.session.set_tick(self.now, Some(Duration::from_secs(1))),
