@@ -1,0 +1,208 @@
+-- This project's module, through its public API: ours.lua PORT JOB COUNT SIZE [BESIDE]
+-- BESIDE is what is idle meanwhile: clients=N, subscriptions=N (then the Mongoose face is used), or late=N and held=N,
+-- messages of which the stand-in holds the acknowledgement back. What is printed is as in ../src/peers/mod.rs.
+local mqtt = require("mqtt")
+local now = require("mqtt.tmr").now -- microseconds
+
+local port, job, count, size = tonumber(arg[1]), arg[2], tonumber(arg[3]), tonumber(arg[4])
+local beside, many = (arg[5] or ""):match("^(%a+)=(%d+)$")
+many = tonumber(many)
+
+local WARM_UP = 200
+local topic = "sensors/room1/temp"
+local payload = ("abcdefghijklmnopqrstuvwxyz"):rep(math.ceil(size / 26)):sub(1, size)
+local qos = tonumber(job:match("%d$"))
+local window = 4096
+
+-- As long as it is connected it lives, whoever refers to it.
+local function client(id)
+  local accepted = false
+  local m = mqtt.Client { clientid = ("lua%d"):format(id or 0), keepalive = 60, inflight = window }
+  m:on("connfail", function(_, _, detail) error(detail) end)
+  m:on("offline", function() error("the connection was lost") end)
+  m:connect("127.0.0.1", port, function() accepted = true end)
+  while not accepted do mqtt.poll(1) end
+  return m
+end
+
+local began, processor_began
+local function start()
+  began, processor_began = now(), os.clock()
+end
+
+local function report(more)
+  local seconds, processor = (now() - began) / 1e6, os.clock() - processor_began
+  print(("seconds=%.6f processor=%.6f %s"):format(seconds, processor, more or ""))
+end
+
+local function subscribed()
+  print("subscribed")
+  io.stdout:flush()
+end
+
+-- The PUBACK of the last message, of QoS 1, tells that all have arrived.
+local function publish0(publish, on_puback)
+  start()
+  for _ = 1, count - 1 do
+    while not publish(0) do mqtt.poll(1) end
+  end
+  local done = false
+  on_puback(function() done = true end)
+  while not publish(1) do mqtt.poll(1) end
+  while not done do mqtt.poll(1) end
+  report()
+end
+
+-- Up to `window` at once; the acknowledgements of `late` of them come after one to another topic.
+local function publish_acknowledged(m, late)
+  local sent, done = 0, 0
+  m:on("puback", function() done = done + 1 end)
+  start()
+  while done < count - late do
+    while sent < count and sent - done < window and m:publish(topic, payload, qos, 0) do sent = sent + 1 end
+    mqtt.poll(1)
+  end
+  if late > 0 then
+    m:publish("end", payload, 1, 0)
+    while done <= count do mqtt.poll(1) end
+  end
+  report()
+end
+
+local function resident()
+  local file = assert(io.open("/proc/self/statm"))
+  local _, pages = file:read("*n", "*n")
+  file:close()
+  return pages * 4096
+end
+
+local function receiver()
+  local left = count
+  local function on_message()
+    if left == count then start() end
+    left = left - 1
+  end
+  return on_message, function()
+    while left > 0 do mqtt.poll(1) end
+    report()
+  end
+end
+
+local blast = qos and ("blast/%09d/%08d/%d"):format(count, size, qos)
+
+local jobs = {}
+
+function jobs.publish()
+  local late = (beside == "late" or beside == "held") and many or 0
+  if late > 0 then topic, window = beside .. "/" .. late, math.min(late + 500, 65535) end
+  local m = client()
+  if qos > 0 then return publish_acknowledged(m, late) end
+  publish0(function(level) return m:publish(topic, payload, level, 0) end, function(done)
+    -- the end of those of QoS 0 has no id
+    m:on("puback", function(_, id) if id then done() end end)
+  end)
+end
+
+-- In one callback, and nothing is sent: for counting instructions.
+function jobs.callback()
+  local m = mqtt.Client { clientid = "lua", inflight = window }
+  m:connect("127.0.0.1", port, function()
+    for _ = 1, count do m:publish(topic, payload, qos, 0) end
+    os.exit(0, false)
+  end)
+  mqtt.run()
+end
+
+function jobs.receive()
+  local on_message, wait = receiver()
+  local m = client()
+  m:on("message", on_message)
+  m:subscribe(blast, qos, subscribed)
+  wait()
+end
+
+function jobs.echo()
+  local m, got, ready = client(), 0, false
+  m:on("message", function() got = got + 1 end)
+  m:subscribe("echo", 0, function() ready = true end)
+  while not ready do mqtt.poll(1) end
+  local times = {}
+  start()
+  for n = 1 - WARM_UP, count do
+    local before, sent = got, now()
+    m:publish("echo", payload, 0, 0)
+    while got == before do mqtt.poll(1) end
+    if n > 0 then times[n] = now() - sent end
+  end
+  table.sort(times)
+  report(("p50=%d p99=%d"):format(times[math.ceil(count * 0.5)], times[math.ceil(count * 0.99)]))
+end
+
+function jobs.connect()
+  start()
+  for _ = 1, count do
+    local m, gone = client(), false
+    m:on("offline", function() gone = true end)
+    m:close()
+    while not gone do mqtt.poll(1) end
+  end
+  report()
+end
+
+function jobs.idle()
+  client()
+  collectgarbage()
+  collectgarbage()
+  local before = resident()
+  start()
+  for n = 1, count do client(n) end
+  report(("memory=%.0f"):format((resident() - before) / count))
+end
+
+-- The same two over the Mongoose face, beside so many subscriptions.
+local mongoose = {}
+
+local function connect_mongoose()
+  local mgos_mqtt = require("mgos_mqtt")
+  local connected, left = false, many
+  mgos_mqtt.add_cloud_handler(function(event)
+    assert(event ~= "disconnected", "the connection was lost")
+    connected = connected or event == "connected"
+  end)
+  mgos_mqtt.configure { mqtt = { enable = true, server = "127.0.0.1:" .. port, cloud_events = true } }
+  while not connected do mqtt.poll(1) end
+  local MQTT = require("api_mqtt")
+  for n = 1, many - 1 do MQTT.sub(("devices/%d/commands"):format(n), function() end) end
+  -- answers come in order: that of the last one ends it
+  mgos_mqtt.global_subscribe("devices/last/commands", function(_, event)
+    if event == mgos_mqtt.EV_SUBACK then left = 0 end
+  end)
+  while left > 0 do mqtt.poll(1) end
+  return mgos_mqtt
+end
+
+function mongoose.publish()
+  local mgos_mqtt = connect_mongoose()
+  publish0(function(level) return mgos_mqtt.pub(topic, payload, level) ~= 0 end, function(done)
+    mgos_mqtt.add_global_handler(function(_, event)
+      if event == mgos_mqtt.EV_PUBACK then done() end
+    end)
+  end)
+end
+
+function mongoose.receive()
+  local mgos_mqtt = connect_mongoose()
+  local on_message, wait = receiver()
+  mgos_mqtt.sub(blast, on_message)
+  wait()
+end
+
+local name = job:match("^%a+")
+if beside == "subscriptions" then
+  jobs = mongoose
+elseif beside == "clients" then
+  for n = 1, many do client(n) end
+end
+jobs[name]()
+io.stdout:flush()
+os.exit(0, false) -- at once: what is connected needs no goodbye
