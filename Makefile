@@ -8,6 +8,9 @@ TARGET = $(or $(CARGO_TARGET_DIR),target)
 # LuaJIT too.
 VERSION := $(shell $(LUA) -e 'print(_VERSION)')
 
+# LuaRocks says CC=gcc. With that in its environment cargo would build again what it has built without.
+unexport CC
+
 SOURCES := $(shell cd lua && find . -name '*.lua' -not -path './types/*')
 
 all:

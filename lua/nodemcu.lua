@@ -3,18 +3,12 @@
 -- by itself.
 
 local device = require("nodemcu.device")
-local world = require("nodemcu.sim")
+local modules = require("nodemcu.modules")
 local language = require("nodemcu.language")
 local loading = require("nodemcu.loading")
 
 ---@class nodemcu
 local nodemcu = {}
-
--- What is installed as a global of the same name.
-local MODULES = {
-  "adc", "bit", "dht", "enduser_setup", "file", "gpio", "i2c", "net", "node", "pwm", "rtcmem", "rtctime", "sjson",
-  "sntp", "tls", "uart", "wifi",
-}
 
 local mqtt = require("nodemcu.mqtt")
 local stop = mqtt.stop
@@ -35,9 +29,8 @@ local function install()
   nodemcu.mqtt = mqtt
   require("nodemcu.watchdog")
   nodemcu.tmr = device.seal("tmr", require("mqtt.tmr"))
-  nodemcu.sim = world.sim
-  for _, name in ipairs(MODULES) do nodemcu[name] = require("nodemcu." .. name) end
-  nodemcu.cjson = nodemcu.sjson
+  for _, name in ipairs(modules.NAMES) do nodemcu[name] = modules.find(name) end
+  nodemcu.cjson, nodemcu.sim = modules.find("cjson"), modules.find("sim")
 
   for name, module in pairs(require("nodemcu.absent")) do
     -- a global that somebody else has put there is not ours to hide
@@ -79,6 +72,17 @@ function nodemcu.configure(settings)
     _G.mqtt = rom.mqtt
   end
   return nodemcu
+end
+
+---Moves the clock that a test has started (`require("mqtt.test").clock()`) on by so many milliseconds, and runs what is
+---due on the way.
+---@param ms number
+function nodemcu.advanceTime(ms)
+  local clock = require("mqtt.test.clock").current()
+  if not clock then
+    device.raise('advanceTime moves the clock of a test: call require("mqtt.test").clock() first')
+  end
+  clock:advance(device.check.integer(1, "advanceTime", ms, 0))
 end
 
 install()

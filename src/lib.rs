@@ -1,4 +1,19 @@
 //! The NodeMCU `mqtt` module for Lua on PCs, gateways and servers.
+//!
+//! Bytes become packets in [`codec`], packets become state and events in [`session`], [`client`] gives a session a socket
+//! and a clock, [`lua`] gives a client a face. Each layer knows only those before it.
+//!
+//! | module | what it is for | what holds there |
+//! | --- | --- | --- |
+//! | [`codec`] | bytes and packets, topics and filters | pure; nothing malformed passes, whatever pieces the bytes come in |
+//! | [`session`] | the protocol's state | pure: time is an argument, bytes go in and out, it never waits |
+//! | [`net`] | from an address to a byte stream: TCP, TLS, WebSocket | knows no MQTT; no byte goes to a server that was not verified |
+//! | [`client`] | a session with a socket and a clock: attempts, reconnects, the goodbye | one lock, one thread for all clients; no lock is held while a callback runs |
+//! | [`broker`] | the embedded broker, for demos and tests | shares no state of the protocol with the client |
+//! | [`lua`] | the Lua thread: arguments, the event loop, callbacks | Lua is touched on its own thread only; errors are strings |
+//! | [`sys`] | fork, exit, signals | a forked child touches no lock |
+//!
+//! The long documentation is in [`guide`]; [`guide::inside`] follows a message both ways and has the map of the source.
 
 #[cfg(all(feature = "module", feature = "vendored"))]
 compile_error!("`module` is for an interpreter that has its own Lua: build it with --no-default-features");

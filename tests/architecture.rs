@@ -25,13 +25,14 @@ const UNSAFE: [&str; 3] = ["src/lua/hot/", "src/sys.rs", "src/bin/mqtt-lua.rs"];
 /// A file that wants to be longer has two jobs.
 const MAX_LINES: usize = 600;
 
-fn files(folder: &Path) -> Vec<PathBuf> {
+/// The files below a folder whose names end so.
+fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(files(&path));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
+        if path.is_dir() && !path.ends_with("target") {
+            found.extend(files(&path, ending));
+        } else if path.extension().is_some_and(|extension| extension == ending) {
             found.push(path);
         }
     }
@@ -47,7 +48,7 @@ fn sources(folder: &str) -> Vec<(String, String)> {
         let code: Vec<&str> = text.lines().map(|line| line.split("//").next().expect("split")).collect();
         (path.strip_prefix(root).unwrap().display().to_string(), code.join("\n"))
     };
-    files(&root.join(folder)).into_iter().map(read).collect()
+    files(&root.join(folder), "rs").into_iter().map(read).collect()
 }
 
 /// The names that follow `crate::` in a text; of `crate::{…}`, which hides them, an empty one.
@@ -118,6 +119,44 @@ fn no_file_is_a_giant() {
     for folder in ["src", "tests"] {
         for (path, code) in sources(folder) {
             assert!(code.lines().count() <= MAX_LINES, "{path}: {} lines", code.lines().count());
+        }
+    }
+}
+
+/// A merge has once dropped the calls and kept the functions: nothing failed, and nothing ran.
+#[test]
+fn every_function_of_tests_run_is_called() {
+    let script = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/run")).unwrap();
+    let code =
+        || script.lines().filter(|line| !line.trim_start().starts_with('#') && !line.contains("export -f"));
+    let is_called = |name: &str| {
+        let is_name = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
+        let calls =
+            |line: &str| line.split(|c| !is_name(c)).any(|word| word == name) && !line.contains("() {");
+        code().any(calls)
+    };
+    let functions: Vec<_> = code().filter_map(|line| line.strip_suffix("() {")).collect();
+    assert!(functions.len() > 10);
+    let idle: Vec<_> = functions.into_iter().filter(|name| !is_called(name)).collect();
+    assert!(idle.is_empty(), "{idle:?}");
+}
+
+#[test]
+fn every_file_begins_with_what_it_is_for() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folders = [
+        ("src", "rs"),
+        ("tests", "rs"),
+        ("src", "lua"),
+        ("lua", "lua"),
+        ("lua_examples", "lua"),
+        ("tests", "lua"),
+    ];
+    for (folder, ending) in folders {
+        let comment = if ending == "rs" { "//!" } else { "--" };
+        for path in files(&root.join(folder), ending) {
+            let text = fs::read_to_string(&path).unwrap();
+            assert!(text.starts_with(comment), "{}", path.display());
         }
     }
 }

@@ -11,8 +11,8 @@ mod random;
 
 use random::Random;
 
-/// Damaged copies of each seed.
-const COPIES: usize = 3000;
+/// Damaged copies of a target's seeds together.
+const COPIES: usize = 12_000;
 
 /// The seeds of a target.
 fn seeds(target: &str) -> Vec<Vec<u8>> {
@@ -51,7 +51,7 @@ fn run(target: &str, body: impl Fn(&[u8])) {
     let mut random = Random::new(4);
     for seed in &seeds {
         body(seed);
-        for _ in 0..COPIES {
+        for _ in 0..COPIES / seeds.len() {
             body(&damaged(&seeds, seed, &mut random));
         }
     }
@@ -96,4 +96,14 @@ fn x509_finds_nothing() {
 #[test]
 fn config_finds_nothing() {
     run("config", mqtt::lua::fuzz_config);
+}
+
+#[test]
+fn sjson_finds_nothing() {
+    run("sjson", mqtt::lua::fuzz_sjson);
+}
+
+#[test]
+fn secure_finds_nothing() {
+    run("secure", mqtt::lua::fuzz_secure);
 }

@@ -9,6 +9,7 @@ mod front_process;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -136,7 +137,7 @@ const TRANSPORTS: [(&str, &str, &str); 5] = [
 fn runner() -> Command {
     let path = std::env::var("MQTT_LUA").unwrap_or_else(|_| env!("CARGO_BIN_EXE_mqtt-lua").into());
     let mut command = Command::new(path);
-    command.current_dir(env!("CARGO_MANIFEST_DIR")).arg("--broker");
+    command.current_dir(env!("CARGO_MANIFEST_DIR"));
     command
 }
 
@@ -144,7 +145,7 @@ fn runner() -> Command {
 fn every_example_prints_what_it_is_meant_to() {
     for (script, expected) in EXAMPLES {
         let config = script.replace(".lua", ".json");
-        let mut command = runner();
+        let mut command = embedded();
         if OTHERS.contains(&&*config) {
             command.args(["--config", &format!("lua_examples/{config}")]);
         }
@@ -167,7 +168,7 @@ fn every_example_of_a_transport_prints_what_it_is_meant_to() {
             }
             argument.strip_prefix('@').map_or(argument.to_owned(), |name| front.file(name))
         };
-        let output = runner()
+        let output = embedded()
             .arg(format!("lua_examples/{script}"))
             .args(arguments.split(' ').map(fill))
             .output()
@@ -209,7 +210,7 @@ fn hello_takes_less_than_two_tenths_of_a_second() {
     let fastest = (0..3)
         .map(|_| {
             let start = Instant::now();
-            assert!(runner().arg("lua_examples/mqtt/hello.lua").output().unwrap().status.success());
+            assert!(embedded().arg("lua_examples/mqtt/hello.lua").output().unwrap().status.success());
             start.elapsed()
         })
         .min()
@@ -219,7 +220,7 @@ fn hello_takes_less_than_two_tenths_of_a_second() {
 
 #[test]
 fn the_scripts_in_the_readme_run() {
-    scripts_run("README.md");
+    scripts_run("README.md", &mut embedded);
 }
 
 #[test]
@@ -228,15 +229,38 @@ fn the_scripts_in_the_guide_run() {
     for page in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/guide")).unwrap() {
         let page = page.unwrap().file_name().into_string().unwrap();
         // device.md is for another environment: see tests/devices.rs; inside.md has no scripts
-        if page.ends_with(".md") && !["device.md", "inside.md"].contains(&page.as_str()) {
-            scripts_run(&format!("src/guide/{page}"));
+        if page.ends_with(".md") && !["device.md", "inside.md", "tls.md"].contains(&page.as_str()) {
+            scripts_run(&format!("src/guide/{page}"), &mut embedded);
             pages += 1;
         }
     }
     assert_eq!(pages, 8);
 }
 
-fn scripts_run(page: &str) {
+/// The page on TLS has its certificates in the current folder, and brokers at the usual ports of its names.
+#[test]
+fn the_scripts_of_the_tls_cookbook_run_over_tls() {
+    let front = Front::start("cookbook");
+    let ways = [("localhost:8883", "mutual"), ("127.0.0.2:8883", "mqtts"), ("localhost:443", "wss")];
+    scripts_run("src/guide/tls.md", &mut || {
+        let mut command = runner();
+        command.current_dir(Path::new(&front.file("ca.pem")).parent().expect("in a folder"));
+        for (from, way) in ways {
+            command.args(["--map", &format!("{from}=127.0.0.1:{}", front.port(way))]);
+        }
+        command
+    });
+}
+
+/// The runner with a broker of its own.
+fn embedded() -> Command {
+    let mut command = runner();
+    command.arg("--broker");
+    command
+}
+
+/// Each script of a page, by this runner, ends by itself and prints something; none may print that it got nowhere.
+fn scripts_run(page: &str, runner: &mut dyn FnMut() -> Command) {
     let page = fs::read_to_string(format!("{}/{page}", env!("CARGO_MANIFEST_DIR"))).unwrap();
     let scripts: Vec<&str> =
         page.split("```lua\n").skip(1).map(|rest| rest.split("```").next().expect("split")).collect();
@@ -244,7 +268,7 @@ fn scripts_run(page: &str) {
     for script in scripts {
         let mut child = runner()
             .arg("-")
-            .env("LUA_PATH", "lua/?.lua;;")
+            .env("LUA_PATH", concat!(env!("CARGO_MANIFEST_DIR"), "/lua/?.lua;;"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -252,8 +276,8 @@ fn scripts_run(page: &str) {
             .unwrap();
         child.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
         let output = child.wait_with_output().unwrap();
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(0), "{script}\n{errors}");
-        assert!(!output.stdout.is_empty(), "{script}\n{errors}");
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.status.code(), Some(0), "{script}\n{err}");
+        assert!(!out.is_empty() && !out.contains("no connection"), "{script}\n{out}\n{err}");
     }
 }

@@ -65,3 +65,24 @@ fn the_end_of_a_state_says_goodbye_for_its_own_clients_only() {
     exec(&stays, "assert(client:state() == 'connected') assert(mqtt.poll() == 0)");
     assert!(broker.received().iter().all(|message| &*message.topic != "will"));
 }
+
+#[test]
+fn a_socket_that_one_state_has_read_from_is_served_while_another_waits_and_in_a_loop_that_never_waits() {
+    let broker = Broker::start(BrokerOptions::default()).unwrap();
+    let (one, two) = (connected(&broker, "one"), connected(&broker, "two"));
+    for _ in 0..20 {
+        // `one` waits on its socket itself, gets a message there and goes on to other things
+        exec(
+            &one,
+            "got = {} client:publish('to/one', 'first', 0) assert(mqtt.wait(function() return got[1] end, 10))",
+        );
+        exec(&two, "got = {} client:publish('to/one', 'second', 1) client:publish('to/two', 'own', 1)");
+        exec(&two, "assert(mqtt.wait(function() return got[1] end, 10))");
+        exec(
+            &one,
+            "local give_up = os.time() + 10
+            repeat mqtt.poll(0) until got[2] or os.time() > give_up
+            assert(got[2] == 'second' and #got == 2)",
+        );
+    }
+}

@@ -108,7 +108,7 @@ function check.integer(n, name, value, min, max)
   -- as the devices do
   number = number < 0 and math.ceil(number) or math.floor(number)
   if min and number < min or max and number > max then
-    fail(n, name, ("%d..%d"):format(min, max), tostring(value))
+    fail(n, name, max and ("%.0f..%.0f"):format(min, max) or ("%.0f or more"):format(min), tostring(value))
   end
   return number
 end

@@ -86,7 +86,7 @@ end
 ---@return string bytes; 0xFF where there is no device
 function i2c.read(id, count)
   local it = bus(id, "read")
-  count = check.integer(2, "read", count, 0)
+  count = check.integer(2, "read", count, 0, 65535)
   flush(it)
   local bytes = it.device and it.device.read and it.device.read(count) or ""
   return (bytes .. ("\255"):rep(count - #bytes)):sub(1, count)

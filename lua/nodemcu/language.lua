@@ -91,15 +91,15 @@ local function frexp(x)
   return x < 0 and -mantissa or mantissa, exponent
 end
 
--- By the table that they stand in.
+-- By the name of the table that they stand in.
 local GONE = {
-  [_G] = {
+  _G = {
     setfenv = setfenv,
     getfenv = getfenv,
     unpack = unpack,
     module = module,
   },
-  [math] = {
+  math = {
     pow = function(x, y) return x ^ y end,
     mod = math.fmod,
     log10 = function(x) return math.log(x, 10) end,
@@ -109,7 +109,7 @@ local GONE = {
     cosh = function(x) return (math.exp(x) + math.exp(-x)) / 2 end,
     tanh = function(x) return 1 - 2 / (math.exp(2 * x) + 1) end,
   },
-  [table] = {
+  table = {
     getn = function(list) return #list end,
     maxn = function(list)
       local max = 0
@@ -131,8 +131,8 @@ local GONE = {
       end
     end,
   },
-  [string] = { gfind = string.gmatch },
-  [package] = { seeall = seeall },
+  string = { gfind = string.gmatch },
+  package = { seeall = seeall },
 }
 
 -- ---- Numbers and replacements ----
@@ -168,12 +168,12 @@ local function cut_fractions(where, name, first)
   end
 end
 
--- By the table that they stand in: the functions, and the first argument that may have a fraction.
+-- By the name of the table that they stand in: the functions, and the first argument that may have a fraction.
 local COUNTING = {
-  [string] = { sub = 2, byte = 2, char = 1, rep = 2, find = 3, match = 3 },
-  [table] = { concat = 3 },
-  [math] = { random = 1 },
-  [os] = { date = 2 },
+  string = { sub = 2, byte = 2, char = 1, rep = 2, find = 3, match = 3 },
+  table = { concat = 3 },
+  math = { random = 1 },
+  os = { date = 2 },
 }
 
 local find, gsub, gmatch = string.find, string.gsub, string.gmatch
@@ -205,24 +205,41 @@ local function lenient_gsub(text, pattern, replacement, ...)
   return settle("gsub", pcall(gsub, text, pattern, replacement, ...))
 end
 
+-- Makes the device's out of an environment that has the interpreter's own libraries, or copies of them.
+local function adapt(env)
+  for name, functions in pairs(GONE) do
+    for key, f in pairs(functions) do
+      if rawget(_G[name], key) == nil then env[name][key] = f end
+    end
+  end
+  local text = env.string
+  if not pcall(text.rep, "", 0.5) then
+    text.format = lenient_format(text.format)
+    for name, functions in pairs(COUNTING) do
+      for key, first in pairs(functions) do cut_fractions(env[name], key, first) end
+    end
+  end
+  if not pcall(text.gsub, "", "", "%.") then text.gsub = lenient_gsub end
+end
+
 local installed = false
 
 ---Puts the device's language into the globals.
 function language.install()
   if installed then return end
   installed = true
-  for where, functions in pairs(GONE) do
-    for name, f in pairs(functions) do
-      if rawget(where, name) == nil then where[name] = f end
-    end
+  adapt(_G)
+end
+
+---Puts it into an environment whose `_G` it is, and leaves the globals alone. The methods of strings stay the
+---interpreter's.
+---@param env table
+function language.extend(env)
+  for _, name in ipairs { "math", "os", "package", "string", "table" } do
+    env[name] = {}
+    for key, value in pairs(_G[name]) do env[name][key] = value end
   end
-  if not pcall(string.rep, "", 0.5) then
-    string.format = lenient_format(string.format)
-    for where, functions in pairs(COUNTING) do
-      for name, first in pairs(functions) do cut_fractions(where, name, first) end
-    end
-  end
-  if not pcall(string.gsub, "", "", "%.") then string.gsub = lenient_gsub end
+  adapt(env)
 end
 
 return language

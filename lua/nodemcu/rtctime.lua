@@ -8,6 +8,9 @@ local check = device.check
 ---@class nodemcu.rtctime
 local rtctime = {}
 
+-- The device counts seconds in 32 bits.
+local LAST = 2 ^ 32 - 1
+
 -- Seconds that the device's clock is ahead of the host's.
 local ahead
 
@@ -24,8 +27,8 @@ end
 ---@param seconds integer since 1970
 ---@param micros integer?
 function rtctime.set(seconds, micros)
-  seconds = check.integer(1, "set", seconds, 0)
-  micros = micros == nil and 0 or check.integer(2, "set", micros, 0)
+  seconds = check.integer(1, "set", seconds, 0, LAST)
+  micros = micros == nil and 0 or check.integer(2, "set", micros, 0, LAST)
   local now, fraction = host.time()
   ahead = seconds + micros / 1e6 - (now + fraction / 1e6)
   -- set to the host's time
@@ -34,14 +37,14 @@ end
 
 ---@param micros integer
 function rtctime.adjust_delta(micros)
-  ahead = ahead + check.integer(1, "adjust_delta", micros) / 1e6
+  ahead = ahead + check.integer(1, "adjust_delta", micros, -LAST, LAST) / 1e6
   return micros
 end
 
 ---@param seconds integer since 1970
 ---@return table<"year"|"mon"|"day"|"hour"|"min"|"sec"|"wday"|"yday", integer>
 function rtctime.epoch2cal(seconds)
-  local date = os.date("!*t", check.integer(1, "epoch2cal", seconds))
+  local date = os.date("!*t", check.integer(1, "epoch2cal", seconds, 0, LAST))
   return {
     year = date.year, mon = date.month, day = date.day, hour = date.hour, min = date.min, sec = date.sec,
     wday = date.wday, yday = date.yday,
@@ -61,7 +64,7 @@ function rtctime.dsleep_aligned(us, least)
   least = check.integer(2, "dsleep_aligned", least, 0)
   local seconds, micros = rtctime.get()
   local left = us - (seconds % us * (1e6 % us) + micros) % us
-  while left < least do left = left + us end
+  if left < least then left = left + math.ceil((least - left) / us) * us end
   require("nodemcu.node").dsleep(math.floor(left))
 end
 

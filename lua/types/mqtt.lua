@@ -147,7 +147,7 @@ function client:on(event, callback) end
 
 ---Connects to a host, or to a URI of mqtt, mqtts, ws or wss. Callbacks may stand earlier: they are known by their type.
 ---@param host string
----@param port (integer|function)?
+---@param port (number|string|function)? 1..65535
 ---@param secure (nodemcu.mqtt.flag|nodemcu.mqtt.security|function)?
 ---@param autoreconnect (nodemcu.mqtt.flag|{ min: number?, max: number? }|function)?
 ---@param ok (fun(client: nodemcu.mqtt.client, session_present: boolean))?

@@ -7,30 +7,21 @@ local kit = require("mqtt.test")
 local folder = debug.getinfo(1, "S").source:match("^@(.*/)") or ""
 
 describe("the thermostat", function()
-  local clock, broker, script, temperature, heating
-
-  -- The pins of the device, as far as the script uses them.
-  local function device()
-    return {
-      adc = { read = function() return temperature * 10 end },
-      gpio = {
-        OUTPUT = 1, HIGH = 1, LOW = 0,
-        mode = function() end,
-        write = function(_, level) heating = level == 1 end,
-      },
-    }
-  end
+  local clock, broker, script, sim, temperature
 
   before_each(function()
-    temperature, heating = 21, nil
+    temperature = 21
     clock = kit.clock()
     broker = kit.broker { retained = { ["thermostat/target"] = "19" } }
-    script = kit.run_script(folder .. "thermostat.lua", { broker = broker, globals = device() })
+    script = kit.run_script(folder .. "thermostat.lua", { broker = broker })
+    sim = script.env.sim -- the other side of the device's pins
+    sim.adc(0, function() return temperature * 10 end)
     clock:advance(0) -- it connects, and everything that follows from that
   end)
 
   after_each(function()
     script:stop()
+    sim.reset()
     broker:stop()
     clock:restore()
   end)
@@ -52,16 +43,16 @@ describe("the thermostat", function()
   it("heats below the target, and not above", function()
     temperature = 18.5
     clock:advance(10 * 1000)
-    assert.is_true(heating)
+    assert.are.equal(1, sim.gpio(4))
     broker:publish("thermostat/target", "15", 1)
     clock:advance(10 * 1000)
-    assert.is_false(heating)
+    assert.are.equal(0, sim.gpio(4))
   end)
 
   it("ignores a target that is no number", function()
     broker:publish("thermostat/target", "warm", 1)
     clock:advance(10 * 1000)
-    assert.is_false(heating)
+    assert.are.equal(0, sim.gpio(4))
   end)
 
   it("comes back after the broker was away for an hour", function()

@@ -264,10 +264,11 @@ macro_rules! embedded {
 /// The Lua modules that the runner brings along.
 #[rustfmt::skip]
 const EMBEDDED: &[(&str, &str, &str)] = embedded![
-    "api_mqtt", "mgos_mqtt", "mqtt/test", "mqtt/test/assertions", "mqtt/test/clock",
-    "mqtt/test/script", "nodemcu", "nodemcu/absent", "nodemcu/adc", "nodemcu/bit", "nodemcu/chip", "nodemcu/device",
+    "api_mqtt", "mgos_mqtt", "mqtt/test", "mqtt/test/assertions", "mqtt/test/blame", "mqtt/test/clock",
+    "mqtt/test/ends", "mqtt/test/script", "nodemcu", "nodemcu/absent", "nodemcu/adc", "nodemcu/bit", "nodemcu/chip", "nodemcu/device",
     "nodemcu/dht", "nodemcu/enduser_setup", "nodemcu/file", "nodemcu/gpio", "nodemcu/i2c",
-    "nodemcu/language", "nodemcu/loading", "nodemcu/mqtt", "nodemcu/net", "nodemcu/node", "nodemcu/node_console",
+    "nodemcu/language", "nodemcu/loading", "nodemcu/modules", "nodemcu/mqtt", "nodemcu/net", "nodemcu/node",
+    "nodemcu/node_console",
     "nodemcu/profile", "nodemcu/profile_esp32", "nodemcu/profile_esp8266", "nodemcu/pwm", "nodemcu/rtcmem",
     "nodemcu/rtctime", "nodemcu/sim", "nodemcu/sjson", "nodemcu/sntp", "nodemcu/tls", "nodemcu/uart",
     "nodemcu/watchdog", "nodemcu/wifi", "nodemcu/wifi_ap", "nodemcu/wifi_events", "nodemcu/wifi_network", "nodemcu/wifi_station",

@@ -125,7 +125,7 @@ impl Connection {
                 (faults.delay, faults.byte_by_byte)
             };
             if !delay.is_zero() {
-                Timer::after(delay).await;
+                self.hold(delay).await;
                 shared.router.lock().links[*link].take_output(&mut buffer);
             }
             let size = if byte_by_byte { 1 } else { buffer.len() };
@@ -138,6 +138,19 @@ impl Connection {
             buffer.clear();
             buffer.shrink_to(KEPT_BUFFER);
         }
+    }
+
+    /// Waits for so long before it writes.
+    async fn hold(&self, delay: Duration) {
+        let Attached { shared, link } = &self.attached;
+        let Some(time) = &shared.time else {
+            Timer::after(delay).await;
+            return;
+        };
+        let until = time.now() + delay;
+        shared.router.lock().links[*link].held_until = Some(until);
+        time.sleep_until(until).await;
+        shared.router.lock().links[*link].held_until = None;
     }
 
     /// Waits for the order to drop the connection, or until the client's silence cannot be put up with any more.

@@ -6,7 +6,9 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::time::Duration;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -21,7 +23,7 @@ pub struct Faults {
     pub session_present: Option<bool>,
     /// Where the connection ends.
     pub cut: Option<Cut>,
-    /// How long everything that is sent is held back. What comes up meanwhile goes out with it.
+    /// How long everything that is sent is held back, by the broker's [`Time`]. What comes up meanwhile goes out with it.
     pub delay: Duration,
     /// Packets that are never sent, although the broker goes on as if they had been.
     pub swallow: Kinds,
@@ -35,6 +37,14 @@ pub struct Faults {
     pub refuse_filters: Vec<String>,
     /// The highest QoS that SUBACK grants.
     pub max_qos: Option<Qos>,
+}
+
+/// The time of a test, which moves when the test says so.
+pub trait Time: Send + Sync {
+    /// What time it is.
+    fn now(&self) -> Instant;
+    /// Ready once it is `at`.
+    fn sleep_until(&self, at: Instant) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 }
 
 /// What CONNECT is answered with.

@@ -4,7 +4,7 @@
 //! output, sets faults and calls for the end, which wakes the task.
 
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
@@ -29,6 +29,8 @@ pub(super) struct Link {
     output: Vec<u8>,
     /// Bytes of output that the task has taken so far.
     taken: u64,
+    /// When the task will write what it has taken, by the time of a test.
+    pub(super) held_until: Option<Instant>,
     /// How much output there will be, taken bytes included. Output behind it is cut off.
     end: Option<u64>,
     /// No input is looked at any more; the connection ends when the output is written.
@@ -65,6 +67,7 @@ impl Link {
             faults: Faults::default(),
             output: Vec::new(),
             taken: 0,
+            held_until: None,
             end: None,
             finishing: false,
             closed: false,
@@ -251,9 +254,10 @@ impl Link {
     }
 
     /// Whether a client that has sent so many bytes and acted upon so many would have to wait for another one's doing.
-    pub(super) fn is_through(&self, sent: u64, received: u64) -> bool {
+    pub(super) fn is_through(&self, sent: u64, received: u64, now: Option<Instant>) -> bool {
         let heard = self.read == sent || self.faults.deaf;
-        !self.is_ending() && heard && self.position() == received
+        let held = self.held_until.is_some_and(|until| now.is_some_and(|now| now < until));
+        heard && (held || !self.is_ending() && self.position() == received)
     }
 
     fn finish_if_full(&mut self) {

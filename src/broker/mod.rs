@@ -54,7 +54,7 @@ use smol::{Async, LocalExecutor, channel, future};
 use crate::codec::{Error, Kind, MAX_REMAINING, Qos, topic, v4};
 use crate::sys;
 
-pub use faults::{Cut, Faults, Kinds, OnConnect, SENT, UnknownKind, kind_named};
+pub use faults::{Cut, Faults, Kinds, OnConnect, SENT, Time, UnknownKind, kind_named};
 pub use received::Received;
 
 use faults::Scope;
@@ -87,6 +87,8 @@ pub struct BrokerOptions {
     pub max_output: usize,
     /// How many messages [`Broker::received`] remembers; 0 turns it off.
     pub max_received: usize,
+    /// The time that [`Faults::delay`] goes by. `None`: the system's.
+    pub time: Option<Arc<dyn Time>>,
 }
 
 impl Default for BrokerOptions {
@@ -98,6 +100,7 @@ impl Default for BrokerOptions {
             max_queue: 100_000,
             max_output: 16 << 20,
             max_received: 10_000,
+            time: None,
         }
     }
 }
@@ -106,6 +109,7 @@ impl Default for BrokerOptions {
 struct Shared {
     router: Mutex<Router>,
     changed: Condvar,
+    time: Option<Arc<dyn Time>>,
 }
 
 /// The thread of a broker.
@@ -122,7 +126,9 @@ impl Broker {
     pub fn start(options: BrokerOptions) -> io::Result<Broker> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port))?;
         let port = listener.local_addr()?.port();
-        let shared = Arc::new(Shared { router: Mutex::new(Router::new(options)), changed: Condvar::new() });
+        let time = options.time.clone();
+        let router = Mutex::new(Router::new(options));
+        let shared = Arc::new(Shared { router, changed: Condvar::new(), time });
         let running = Running::start(listener, shared.clone())?;
         Ok(Broker { shared, port, thread: Mutex::new(Some(running)) })
     }
@@ -212,10 +218,12 @@ impl Broker {
     }
 
     /// Whether the connection from this port of a client that has sent so many bytes, and acted upon so many, lies idle:
-    /// the broker has acted upon all of them and has sent nothing that is still on its way.
+    /// the broker has acted upon all of them and has sent nothing that is still on its way. What the time of a test holds
+    /// back is not.
     pub fn is_through_with(&self, port: u16, sent: u64, received: u64) -> bool {
+        let now = self.shared.time.as_ref().map(|time| time.now());
         let mut router = self.shared.router.lock();
-        router.links.iter_mut().any(|link| link.port == port && link.is_through(sent, received))
+        router.links.iter_mut().any(|link| link.port == port && link.is_through(sent, received, now))
     }
 
     /// How many connections were accepted so far.

@@ -12,6 +12,8 @@ pub mod device {}
 pub mod testing {}
 #[doc = include_str!("loops.md")]
 pub mod loops {}
+#[doc = include_str!("tls.md")]
+pub mod tls {}
 #[doc = include_str!("performance.md")]
 pub mod performance {}
 #[doc = include_str!("reliability.md")]

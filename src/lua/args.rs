@@ -180,6 +180,15 @@ impl<'a> Arg<'a> {
         Ok(())
     }
 
+    /// A list of strings that MQTT can carry.
+    pub(crate) fn strings(&self) -> Result<Vec<String>, Raise> {
+        let Value::Table(list) = &self.value else { return Err(self.fail("list of strings")) };
+        if list.pairs::<Value, Value>().count() != list.raw_len() {
+            return Err(self.reject("list of strings expected, got a table with other keys"));
+        }
+        list.sequence_values::<Value>().map(|value| self.inside(self.key, value?).text()).collect()
+    }
+
     /// A topic name.
     pub(crate) fn topic_name(&self) -> Result<String, Raise> {
         self.topic("topic name", topic::check_name)

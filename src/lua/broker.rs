@@ -145,6 +145,7 @@ fn start(state: &State, args: &Args<'_>) -> Reply {
         kept = field("retained")?.map_or(Ok(Vec::new()), |arg| retained(&arg))?;
         at_first = field("faults")?.map(|arg| faults(&arg)).transpose()?;
     }
+    options.time = super::testing::time(state);
     let port = options.port;
     let broker = Broker::start(options)
         .map_err(|error: io::Error| Raise(format!("cannot start the broker on 127.0.0.1:{port}: {error}")))?;
@@ -311,18 +312,12 @@ fn faults(arg: &Arg<'_>) -> Result<Faults, Raise> {
     faults.repeat = field("duplicate")?.map_or(Ok(Kinds::default()), |arg| kinds(&arg))?;
     faults.byte_by_byte = flag("byte_by_byte")?;
     faults.deaf = flag("deaf")?;
-    faults.refuse_filters = field("refuse_filters")?.map_or(Ok(Vec::new()), |arg| strings(&arg))?;
+    faults.refuse_filters = field("refuse_filters")?.map_or(Ok(Vec::new()), |arg| arg.strings())?;
     faults.max_qos = field("max_qos")?.map(|arg| arg.qos()).transpose()?;
     Ok(faults)
 }
 
 fn kinds(arg: &Arg<'_>) -> Result<Kinds, Raise> {
-    let kinds = strings(arg)?.into_iter().map(|name| kind_named(&name).map_err(|error| arg.reject(error)));
+    let kinds = arg.strings()?.into_iter().map(|name| kind_named(&name).map_err(|error| arg.reject(error)));
     Ok(kinds.collect::<Result<Vec<Kind>, Raise>>()?.into_iter().collect())
-}
-
-/// A list of strings.
-fn strings(arg: &Arg<'_>) -> Result<Vec<String>, Raise> {
-    let Value::Table(list) = &arg.value else { return Err(arg.fail("list of strings")) };
-    list.sequence_values::<Value>().map(|value| arg.inside(None, value?).text()).collect()
 }

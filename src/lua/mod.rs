@@ -50,6 +50,8 @@ use peer::{Peers, slot};
 
 #[doc(hidden)]
 pub use mgos::fuzz_config;
+#[doc(hidden)]
+pub use nodemcu::{fuzz_secure, fuzz_sjson};
 pub use route::{Route, Routes};
 
 /// What a program that embeds the modules may set.

@@ -1,6 +1,8 @@
 //! The native part of `require("mqtt.test")`: a clock that the test moves, and connects led to its broker.
 
+use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mlua::{MetaMethod, Table, UserDataFields, Value};
@@ -9,6 +11,7 @@ use super::args::{Args, Raise};
 use super::peer::Peer;
 use super::route::{Route, Routes};
 use super::{Maker, Reply, State, reply};
+use crate::broker::Time;
 use crate::client::{Clock, ManualClock, Traffic, reactor};
 
 /// What a test holds.
@@ -65,6 +68,24 @@ pub(super) fn open(maker: &Maker<'_>) -> mlua::Result<Table> {
     maker.add(&testing, "is_quiet", |state, args| reply(args.lua, is_quiet(state)))?;
     maker.add(&testing, "lead", lead)?;
     Ok(testing)
+}
+
+/// The time of a broker that is started now, if it is a test's.
+pub(super) fn time(state: &State) -> Option<Arc<dyn Time>> {
+    let clock = state.clock.borrow().clone();
+    clock.is_manual().then(|| Arc::new(BrokerTime(clock)) as Arc<dyn Time>)
+}
+
+struct BrokerTime(Clock);
+
+impl Time for BrokerTime {
+    fn now(&self) -> Instant {
+        self.0.now()
+    }
+
+    fn sleep_until(&self, at: Instant) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(self.0.sleep_until(at))
+    }
 }
 
 fn set_clock(state: &State, clock: Clock) {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Config, Event, Keep, Limits, Resubscribe, Session, Token};
+use super::{Config, Error, Event, Keep, Limits, Resubscribe, Session, Token};
 use crate::codec::{Connect, Deframer, Packet, Qos, Version, v4};
 
 /// Lets `data` say what happens to a session, one or two bytes for each step. Nothing panics; what is sent on a connection
@@ -10,7 +10,7 @@ use crate::codec::{Connect, Deframer, Packet, Qos, Version, v4};
 /// at the end nothing is left. `now` is the start of time.
 pub fn fuzz(now: Instant, data: &[u8]) {
     let mut script = Script { data };
-    let mut run = Run::new(now, script.byte());
+    let mut run = Run::new(now, &mut script);
     while !script.data.is_empty() {
         run.step(&mut script);
     }
@@ -44,18 +44,28 @@ struct Run {
     lent: Vec<u8>,
     /// By token less one: how often the call has ended.
     ends: Vec<u8>,
+    /// The largest `max_queue` so far.
+    room: usize,
 }
 
 impl Run {
-    fn new(now: Instant, options: u8) -> Run {
+    /// The first byte are the options, and the second where the first says so.
+    fn new(now: Instant, script: &mut Script<'_>) -> Run {
+        let options = script.byte();
+        let more = if options & 128 == 0 { 0 } else { script.byte() };
         let limits = Limits {
             max_queue: if options & 1 == 0 { 600 } else { 1 << 20 },
             inflight: 1 + u16::from(options >> 1 & 3),
             max_packet: Some(40).filter(|_| options & 8 == 0),
-            ..Limits::default()
+            max_qos: Qos::new(2 - (more >> 1 & 3).min(2)).expect("0 to 2"),
+            max_waiting: Some(u32::from(more >> 3 & 3)).filter(|_| more & 32 != 0),
         };
-        let resubscribe = if options & 16 == 0 { Resubscribe::Never } else { Resubscribe::NewSession };
-        let config = Config { limits, resubscribe, ..Config::default() };
+        let resubscribe = match options & 16 {
+            _ if more & 1 != 0 => Resubscribe::Always,
+            0 => Resubscribe::Never,
+            _ => Resubscribe::NewSession,
+        };
+        let config = Config { limits, resubscribe, keep_messages: options & 64 != 0 };
         let mut run = Run {
             session: Session::new(config),
             now,
@@ -65,6 +75,7 @@ impl Run {
             disconnect_seen: false,
             lent: Vec::new(),
             ends: Vec::new(),
+            room: limits.max_queue,
         };
         run.connect();
         run
@@ -100,7 +111,10 @@ impl Run {
                 let qos = Qos::new(step >> 4 & 3).unwrap_or(Qos::AtLeastOnce);
                 let payload = vec![b'p'; usize::from(script.byte())];
                 let token = self.token();
-                let accepted = self.session.publish("t", &payload, qos, false, token).is_ok();
+                let accepted = match step & 64 {
+                    0 => self.session.publish("t", &payload, qos, false, token).is_ok(),
+                    _ => self.session.publish_with_id("t", &payload, qos, false, token).is_ok(),
+                };
                 self.note(accepted);
                 Ok(())
             }
@@ -130,17 +144,9 @@ impl Run {
             }
             12 => {
                 self.now += Duration::from_millis(100 * u64::from(script.byte()));
-                self.session.handle_timeout(self.now)
+                self.time_passed()
             }
-            13 => {
-                match step >> 4 & 3 {
-                    0 => self.session.drop_unsent_messages(),
-                    1 => self.session.set_reading(self.now, false),
-                    2 => self.session.set_reading(self.now, true),
-                    _ => self.session.set_offline_queue(step & 0x80 != 0),
-                }
-                Ok(())
-            }
+            13 => self.change(step >> 4),
             14 => {
                 self.session.disconnect();
                 Ok(())
@@ -155,6 +161,42 @@ impl Run {
         }
         self.hear();
         assert!(self.session.ids_in_use() <= usize::from(u16::MAX));
+        assert!(self.session.pending().1 as usize <= self.room, "what waits is bounded");
+    }
+
+    /// What an application or a driver changes besides.
+    fn change(&mut self, what: u8) -> Result<(), Error> {
+        match what {
+            0 | 4 => self.session.drop_unsent_messages(),
+            1 | 2 => self.session.set_reading(self.now, what == 2),
+            3 | 11 => self.session.set_offline_queue(what == 11),
+            5..=7 => self.session.set_broker(u32::from(what - 5)),
+            8 | 9 => {
+                let (max_queue, max_packet) = if what == 8 { (400, 40) } else { (800, 80) };
+                self.room = self.room.max(max_queue);
+                let limits = self.session.limits();
+                self.session.set_limits(Limits { max_queue, max_packet: Some(max_packet), ..limits });
+            }
+            10 => self.session.set_tick(self.now, None),
+            12 => self.session.set_tick(self.now, Some(Duration::from_secs(1))),
+            13 => {
+                self.close(Keep::Session);
+                self.session.forget();
+                self.connect();
+            }
+            14 => {
+                self.now = self.session.poll_timeout().map_or(self.now, |due| due.max(self.now));
+                return self.time_passed();
+            }
+            _ => _ = self.session.next_id(),
+        }
+        Ok(())
+    }
+
+    fn time_passed(&mut self) -> Result<(), Error> {
+        self.session.handle_timeout(self.now)?;
+        assert!(self.session.poll_timeout().is_none_or(|due| due > self.now), "what was due is done");
+        Ok(())
     }
 
     /// The system takes `n` bytes more, if there are so many.
@@ -240,6 +282,7 @@ impl Run {
 
     fn finish(mut self) {
         self.close(Keep::Nothing);
+        self.session.forget();
         self.hear();
         assert!(self.ends.iter().all(|ends| *ends == 1), "each call ends once: {:?}", self.ends);
         assert_eq!(self.session.pending(), (0, 0));
@@ -267,7 +310,8 @@ mod tests {
                 })
                 .collect();
             // accepted at once, so that most of it happens on a connection
-            fuzz(start, &[&[data[0], 2, 0, 0], &data[1..]].concat());
+            let options = if data[0] & 128 == 0 { &data[..1] } else { &data[..2] };
+            fuzz(start, &[options, &[2, 0, 0], &data[2..]].concat());
         }
     }
 }

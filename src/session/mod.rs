@@ -332,7 +332,7 @@ impl Session {
         self.offline_queue = accept || self.config.keep_messages;
     }
 
-    /// Other bounds, for messages from now on and those that were never sent; [`Limits::max_packet`] from the next
+    /// Other bounds, for messages from now on and those that were never sent; that of a packet from the next
     /// connection on.
     pub fn set_limits(&mut self, limits: Limits) {
         self.config.limits = limits;

@@ -4,6 +4,7 @@ mod backup;
 mod close;
 mod connect;
 mod end_to_end;
+mod lease;
 mod reading;
 mod reconnect;
 mod recovery;

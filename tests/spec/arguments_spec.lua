@@ -1,3 +1,5 @@
+-- Wrong arguments of every function, and what serves for what.
+
 local mqtt = require("mqtt")
 local tmr = require("mqtt.tmr")
 local support = require("tests.spec.support")

@@ -6,71 +6,17 @@ local tmr = require("mqtt.tmr")
 local brokers = require("mqtt.broker")
 local kit = require("mqtt.test")
 local support = require("tests.spec.support")
+local wrong = require("tests.spec.wrong")
 
 local unpack = rawget(_G, "unpack") or rawget(table, "unpack")
 
-local function nop() end
-
-local NAN, INF = 0 / 0, math.huge
-
--- ---- Wrong values by kind of argument: name -> value ----
-
-local function merge(...)
-  local all = {}
-  for _, values in ipairs { ... } do
-    for name, value in pairs(values) do all[name] = value end
-  end
-  return all
-end
-
-local function without(values, ...)
-  local rest = merge(values)
-  for _, name in ipairs { ... } do rest[name] = nil end
-  return rest
-end
-
-local ODD = {
-  ["a table"] = {},
-  ["a table that raises"] = setmetatable({}, { __index = function() error("looked into", 0) end }),
-  ["a thread"] = coroutine.create(nop),
-  ["a file"] = io.stdout,
-  ["a timer"] = tmr.create(),
-  ["a client"] = mqtt.Client("odd"),
-}
--- Those that serve where a table does: the second is looked into raw, and so it is an empty one.
-local TABLES = { "a table", "a table that raises" }
-local BOOLEANS = { ["true"] = true, ["false"] = false }
-local CALLABLE = { ["a function"] = nop }
-local NO_NUMBERS = { ["''"] = "", ["' '"] = " ", ["'x'"] = "x", ["'1x'"] = "1x", ["'\\0'"] = "\0", ["'--1'"] = "--1" }
-local NO_INTEGERS = {
-  ["NaN"] = NAN, ["-NaN"] = -NAN, ["infinity"] = INF, ["-infinity"] = -INF, ["0.5"] = 0.5, ["-1"] = -1,
-  ["2^32"] = 2 ^ 32, ["2^53"] = 2 ^ 53, ["2^63"] = 2 ^ 63, ["-2^63"] = -2 ^ 63, ["2^64"] = 2 ^ 64, ["1e308"] = 1e308,
-  ["'1e400'"] = "1e400", ["'-1'"] = "-1",
-}
-local NO_TEXT = { ["text with U+0000"] = "a\0b", ["no UTF-8"] = "\255\254", ["half a character"] = "a\195" }
-
-local BYTES = merge(ODD, BOOLEANS, CALLABLE)
-local TEXT = merge(BYTES, NO_TEXT)
-local INTEGER = merge(ODD, BOOLEANS, CALLABLE, NO_NUMBERS, NO_INTEGERS)
-local QOS = merge(INTEGER, { ["3"] = 3, ["'3'"] = "3" })
-local FLAG = merge(ODD, CALLABLE, NO_NUMBERS, NO_INTEGERS, { ["2"] = 2, ["'2'"] = "2" })
-local CALLBACK = merge(ODD, BOOLEANS, { ["0"] = 0, ["1"] = 1, ["''"] = "", ["'print'"] = "print", ["NaN"] = NAN })
-local SECONDS = merge(ODD, BOOLEANS, CALLABLE, NO_NUMBERS)
-local TOPIC = merge(TEXT, {
-  ["''"] = "", ["#"] = "#", ["+"] = "+", ["a/#"] = "a/#", ["a/+/b"] = "a/+/b", ["a+"] = "a+",
-  ["a surrogate"] = "\237\160\128", ["an overlong /"] = "\192\175", ["65,536 bytes"] = ("x"):rep(65536),
-})
-local FILTER = merge(TEXT, {
-  ["''"] = "", ["a#"] = "a#", ["#/a"] = "#/a", ["a/#/b"] = "a/#/b", ["a+"] = "a+", ["+a/b"] = "+a/b", ["##"] = "##",
-  ["$share/g"] = "$share/g", ["$share//a"] = "$share//a", ["$share/+/a"] = "$share/+/a",
-  ["65,536 bytes"] = ("x"):rep(65536),
-})
-local PORT = merge(INTEGER, { ["0"] = 0, ["65536"] = 65536, ["'0'"] = "0" })
-local HOST = merge(TEXT, {
-  ["''"] = "", ["a:1"] = "a:1", ["mqtt://"] = "mqtt://", ["x://a"] = "x://a", ["mqtt://a:0"] = "mqtt://a:0",
-})
-local EVENT = merge(BYTES, { ["''"] = "", ["an unknown event"] = "messages", ["CONNECT"] = "CONNECT", ["0"] = 0 })
-local INTERVAL = merge(INTEGER, { ["0"] = 0 })
+local nop, merge, without, sorted, torment, check, all_fail =
+  wrong.nop, wrong.merge, wrong.without, wrong.sorted, wrong.torment, wrong.check, wrong.all_fail
+local NAN, INF, TABLES, ODD, BOOLEANS, CALLABLE, BYTES, TEXT =
+  wrong.NAN, wrong.INF, wrong.TABLES, wrong.ODD, wrong.BOOLEANS, wrong.CALLABLE, wrong.BYTES, wrong.TEXT
+local INTEGER, QOS, FLAG, CALLBACK, SECONDS = wrong.INTEGER, wrong.QOS, wrong.FLAG, wrong.CALLBACK, wrong.SECONDS
+local TOPIC, FILTER, PORT, HOST, EVENT, INTERVAL =
+  wrong.TOPIC, wrong.FILTER, wrong.PORT, wrong.HOST, wrong.EVENT, wrong.INTERVAL
 
 -- ---- The functions: a call that is right, and for each place the values that are wrong there ----
 
@@ -126,49 +72,6 @@ local BROKER = {
   client_faults = { { "id", {} }, { TEXT, without(merge(BYTES, { ["1"] = 1 }), unpack(TABLES)) } },
 }
 
-local function sorted(values)
-  local names = {}
-  for name in pairs(values) do names[#names + 1] = name end
-  table.sort(names)
-  return names
-end
-
--- Calls `f(self, ...)` (or without self) with each wrong value in each place; a list of what went wrong with that, and
--- how many calls there were.
-local function torment(name, f, self, signature, shift)
-  local base, places = signature[1], signature[2]
-  local wrong, calls = {}, 0
-  for place = 1, #places do
-    for _, what in ipairs(sorted(places[place])) do
-      local arguments = { unpack(base, 1, #places) }
-      arguments[place] = places[place][what]
-      local ok, message
-      if self ~= nil then
-        ok, message = pcall(f, self, unpack(arguments, 1, #places))
-      else
-        ok, message = pcall(f, unpack(arguments, 1, #places))
-      end
-      calls = calls + 1
-      local expected = ("bad argument #%d to '%s' ("):format(place + (shift or 0), name)
-      if ok or type(message) ~= "string" or not message:find(expected, 1, true) then
-        local _, said = pcall(tostring, message)
-        wrong[#wrong + 1] = ("%s, #%d is %s: %s %s"):format(name, place, what, tostring(ok), said)
-      end
-    end
-  end
-  return wrong, calls
-end
-
-local function check(set, owner, self)
-  local calls = 0
-  for _, name in ipairs(sorted(set)) do
-    local wrong, count = torment(name, owner[name], self, set[name])
-    assert(#wrong == 0, table.concat(wrong, "\n"))
-    calls = calls + count
-  end
-  return calls
-end
-
 describe("a wrong value in any place", function()
   after_each(support.finish)
 
@@ -215,24 +118,42 @@ describe("a wrong value in any place", function()
     -- the older form, a number first
     for _, name in ipairs(sorted(TIMER)) do
       local base, places = TIMER[name][1], TIMER[name][2]
-      local wrong = torment(name, function(...) return tmr[name](0, ...) end, nil, { base, places }, 1)
-      assert(#wrong == 0, table.concat(wrong, "\n"))
+      local failed = torment(name, function(...) return tmr[name](0, ...) end, nil, { base, places }, 1)
+      assert(#failed == 0, table.concat(failed, "\n"))
     end
     local id = without(merge(INTEGER, { ["7"] = 7 }), "a timer")
     for _, name in ipairs { "state", "stop", "unregister" } do
-      local wrong = torment(name, tmr[name], nil, { {}, { id } })
-      assert(#wrong == 0, table.concat(wrong, "\n"))
+      local failed = torment(name, tmr[name], nil, { {}, { id } })
+      assert(#failed == 0, table.concat(failed, "\n"))
     end
-    local wrong = torment("delay", tmr.delay, nil, { {}, { without(INTEGER, "0.5") } })
-    assert(#wrong == 0, table.concat(wrong, "\n"))
+    local failed = torment("delay", tmr.delay, nil, { {}, { without(INTEGER, "0.5") } })
+    assert(#failed == 0, table.concat(failed, "\n"))
+  end)
+
+  it("is an error of the test kit", function()
+    local is_no_script = without(merge(BYTES, { ["1"] = 1 }), unpack(TABLES))
+    local wrong_options = merge(is_no_script, {
+      ["arguments that are no list"] = { args = 1 }, ["a broker that is none"] = { broker = "x" },
+      ["globals that are none"] = { globals = true },
+    })
+    check({
+      eventually = { { nop, 0 }, { CALLBACK, merge(SECONDS, { ["'1'"] = "1" }) } },
+      run_script = { { "lua_examples/hello.lua" }, { merge(BYTES, { ["1"] = 1 }), wrong_options } },
+    }, kit)
+    local clock = kit.clock()
+    local failed = torment("advance", clock.advance, clock, { { 0 }, {
+      merge(SECONDS, { ["NaN"] = NAN, ["-1"] = -1, ["infinity"] = INF, ["1e308"] = 1e308 }),
+    } })
+    clock:restore()
+    assert(#failed == 0, table.concat(failed, "\n"))
   end)
 
   it("is an error of the embedded broker, which goes on", function()
     local broker = support.broker()
     check(BROKER, broker, broker)
     local options = without(merge(BYTES, { ["1"] = 1, ["an unknown key"] = { prot = 1 } }), unpack(TABLES))
-    local wrong = torment("start", brokers.start, nil, { {}, { options } })
-    assert(#wrong == 0, table.concat(wrong, "\n"))
+    local failed = torment("start", brokers.start, nil, { {}, { options } })
+    assert(#failed == 0, table.concat(failed, "\n"))
     local client = support.connected(broker.port)
     support.subscribed(client, "a")
     assert.are.equal(0, #broker:received())
@@ -241,17 +162,6 @@ end)
 
 describe("a table of options", function()
   after_each(support.finish)
-
-  local function all_fail(name, call, rows)
-    for key, values in pairs(rows) do
-      for what, value in pairs(values) do
-        local ok, message = pcall(call, { [key] = value })
-        assert(not ok, ("%s of %s is accepted as %s"):format(what, name, key))
-        assert.are.equal("string", type(message))
-        assert(message:find(("to '%s' ("):format(name), 1, true), tostring(key) .. ": " .. message)
-      end
-    end
-  end
 
   it("is refused for a wrong value under any key of mqtt.Client", function()
     all_fail("Client", mqtt.Client, {
@@ -271,6 +181,67 @@ describe("a table of options", function()
     })
     all_fail("connect", function(options) client:connect("127.0.0.1", 1, 0, options) end,
       { min = seconds, max = seconds, average = { ["an unknown key"] = 1 }, [1] = { ["a list"] = 1 } })
+    assert.are.equal("idle", client:state())
+  end)
+
+  it("is refused for a wrong value under any key of faults, and of the broker's options", function()
+    local count = merge(INTEGER, { ["2^40 + 1"] = 2 ^ 40 + 1 })
+    for _, name in ipairs { "2^32" } do count[name] = nil end
+    local list = merge(BYTES, { ["''"] = "", ["1"] = 1, ["with a hole"] = { [1] = "puback", [3] = "puback" },
+      ["by name"] = { puback = true }, ["with a table"] = { {} } })
+    for _, name in ipairs(TABLES) do list[name] = nil end
+    local packets = merge(list, { ["what a client sends"] = { "subscribe" }, ["no packet"] = { "pubdone" } })
+    local faults = {
+      connack = merge(INTEGER, { ["0"] = 0, ["6"] = 6 }), ignore_connect = FLAG, answer_connect = BYTES,
+      session_present = FLAG, cut_after_bytes_received = count, cut_after_bytes_sent = count,
+      cut_after_packets_received = count, cut_after_packets_sent = count, byte_by_byte = FLAG, deaf = FLAG,
+      delay = merge(SECONDS, { ["NaN"] = NAN, ["-1"] = -1, ["3601"] = 3601, ["infinity"] = INF }),
+      swallow = packets, duplicate = packets, refuse_filters = list, max_qos = QOS,
+      dealy = { ["an unknown key"] = 1 }, [1] = { ["a list"] = "x" },
+    }
+    local broker = support.broker()
+    all_fail("faults", function(given) broker:faults(given) end, faults)
+    all_fail("next_faults", function(given) broker:next_faults(given) end, faults)
+    all_fail("client_faults", function(given) broker:client_faults("id", given) end, faults)
+    local users = without(merge(BYTES, { ["1"] = 1, ["a number"] = { u = {} }, ["odd names"] = { [nop] = "p" } }),
+      unpack(TABLES))
+    local retained = merge(users, { ["a wildcard"] = { ["a/#"] = "x" }, ["an empty topic"] = { [""] = "x" } })
+    all_fail("start", brokers.start, {
+      port = merge(INTEGER, { ["65536"] = 65536 }), max_in_flight = merge(count, { ["0"] = 0 }), max_queue = count,
+      max_output = count, max_received = count, users = users, retained = retained,
+      faults = { ["an unknown key"] = { dealy = 1 }, ["a wrong value"] = { deaf = 2 }, ["a string"] = "deaf" },
+    })
+    -- none of it is in force
+    local client = support.connected(broker.port)
+    support.subscribed(client, "a")
+    assert.are.same({ a = 0 }, broker:subscriptions(broker:clients()[1]))
+  end)
+
+  it("is refused for a wrong value under any key of secure", function()
+    local client = support.client("secure")
+    local cert = "-----BEGIN CERTIFICATE-----\n"
+    local pem = merge(BYTES, { ["''"] = "", ["no file"] = "/no/such/file", ["a folder"] = "/", ["cut"] = cert })
+    local list = merge(BYTES, { ["1"] = 1, ["by name"] = { mqtt = true }, ["with a hole"] = { "mqtt", nil, "x" },
+      ["a table in it"] = { {} }, ["text with U+0000"] = { "a\0b" } })
+    for _, name in ipairs(TABLES) do list[name] = nil end
+    local pairs_of_text = without(merge(BYTES, {
+      ["1"] = 1, ["a table in it"] = { a = {} }, ["an odd name"] = { [nop] = "x" }, ["no name"] = { [""] = "x" },
+      ["a line end"] = { a = "x\r\nb: c" },
+    }), unpack(TABLES))
+    local function connect(uri)
+      return function(secure) client:connect(uri, nil, secure) end
+    end
+    local tls = {
+      ca_cert = pem, client_cert = pem, client_key = pem, server_name = merge(TEXT, { ["''"] = "", ["a b"] = "a b" }),
+      alpn = merge(list, { ["an empty name"] = { "" }, ["a long name"] = { ("x"):rep(256) } }),
+      cipher_suites = merge(list, { ["none"] = {}, ["''"] = "", ["an unknown one"] = { "NULL" } }),
+      psk_identity = BYTES, psk_key = BYTES, verify = FLAG, ca = { ["an unknown key"] = "x" },
+      [1] = { ["a list"] = "x" },
+    }
+    all_fail("connect", connect("mqtts://127.0.0.1"), tls)
+    all_fail("connect", connect("wss://127.0.0.1"), merge(tls, { headers = pairs_of_text }))
+    all_fail("connect", connect("ws://127.0.0.1"), { headers = pairs_of_text, verify = { ["no TLS"] = true } })
+    all_fail("connect", connect("mqtt://127.0.0.1"), { ca_cert = { ["no TLS"] = "x" } })
     assert.are.equal("idle", client:state())
   end)
 

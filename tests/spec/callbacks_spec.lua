@@ -1,3 +1,5 @@
+-- Callbacks: when they run, what their errors do, what they may call.
+
 local mqtt = require("mqtt")
 local tmr = require("mqtt.tmr")
 local kit = require("mqtt.test")

@@ -1,3 +1,5 @@
+-- mqtt.Client: its arguments, options and defaults; credentials, will, callbacks.
+
 local mqtt = require("mqtt")
 local kit = require("mqtt.test")
 local support = require("tests.spec.support")

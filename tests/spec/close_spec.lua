@@ -1,3 +1,5 @@
+-- client:close, and other ends of a connection.
+
 local mqtt = require("mqtt")
 local kit = require("mqtt.test")
 local socket = require("socket")

@@ -1,3 +1,5 @@
+-- client:connect: its arguments, addresses, callbacks and reasons.
+
 local mqtt = require("mqtt")
 local kit = require("mqtt.test")
 local support = require("tests.spec.support")

@@ -1,3 +1,5 @@
+-- What is collected, and what lives although nothing refers to it.
+
 local mqtt = require("mqtt")
 local tmr = require("mqtt.tmr")
 local kit = require("mqtt.test")

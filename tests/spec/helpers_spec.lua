@@ -1,3 +1,5 @@
+-- mqtt_helpers.lua of the examples.
+
 local kit = require("mqtt.test")
 local support = require("tests.spec.support")
 

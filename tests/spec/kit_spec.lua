@@ -1,6 +1,10 @@
+-- The test kit: eventually, the clock, the broker, the assertions for luassert.
+
 local mqtt = require("mqtt")
 local tmr = require("mqtt.tmr")
 local kit = require("mqtt.test")
+local current_clock = require("mqtt.test.clock").current
+local socket = require("socket")
 local support = require("tests.spec.support")
 
 local hex = support.hex
@@ -175,6 +179,31 @@ describe("kit.clock", function()
     assert.are.equal(mqtt.CONN_FAIL_TIMEOUT_RECEIVING, reason)
   end)
 
+  it("moves what a broker holds back", function()
+    local broker = support.broker { faults = { delay = 15 } }
+    local client = support.client { clientid = "patient", connect_timeout = 20, keepalive = 0 }
+    local log = support.record(client, { "connect", "connfail", "puback", "message" })
+    client:connect("127.0.0.1", broker.port)
+    clock:advance(14999)
+    assert.are.equal("connecting", client:state())
+    clock:advance(1)
+    assert.are.equal("connected", client:state())
+    client:subscribe("t", 1)
+    client:publish("t", "x", 1)
+    clock:advance(10 * 1000)
+    client:publish("t", "y", 1)
+    clock:advance(4999)
+    assert.are.equal(1, #log)
+    assert.are.equal(2, #broker:received())
+    clock:advance(1) -- what came up meanwhile goes out with it
+    assert.are.equal(5, #log)
+    assert.are.equal(0, (client:pending()))
+    client:connect("127.0.0.1", broker.port) -- the answer comes too late once
+    broker:faults { delay = 25 }
+    clock:advance(20 * 1000)
+    assert.are.same({ "connfail", mqtt.CONN_FAIL_TIMEOUT_RECEIVING }, { log[#log][1], log[#log][2] })
+  end)
+
   it("lets a swallowed answer be missed", function()
     local broker = support.broker { faults = { swallow = { "pingresp" } } }
     local client = support.connected(broker.port, { keepalive = 60 })
@@ -258,6 +287,44 @@ describe("kit.clock", function()
   end)
 end)
 
+describe("what a test begins", function()
+  local broker, script
+
+  it("runs in it", function()
+    local path = os.tmpname()
+    local file = assert(io.open(path, "w"))
+    file:write("mqtt.Client('ended'):connect('10.0.0.1', 1883)")
+    file:close()
+    local clock = kit.clock()
+    broker = kit.broker()
+    script = kit.run_script(path, { broker = broker })
+    os.remove(path)
+    clock:advance(0)
+    assert.are.same({ "ended" }, broker:clients())
+    assert.are.equal(clock, current_clock())
+  end)
+
+  it("ends with it: the script, its broker, the clock", function()
+    assert.is_nil((socket.connect("127.0.0.1", broker.port)))
+    assert.are.same({}, script:clients())
+    assert.is_nil(current_clock())
+  end)
+end)
+
+describe("what before_each begins", function()
+  local broker
+
+  before_each(function() broker = broker or kit.broker() end)
+
+  for _, time in ipairs { "at first", "later" } do
+    it("is there " .. time, function() assert(socket.connect("127.0.0.1", broker.port)):close() end)
+  end
+
+  teardown(function()
+    if broker then broker:stop() end -- not when tags leave these tests out
+  end)
+end)
+
 describe("kit.broker", function()
   after_each(support.finish)
 
@@ -282,6 +349,14 @@ describe("kit.broker", function()
     broker:publish("news", "x", 2)
     support.entries(log, 1)
     assert.are.same({ { "message", "news", "x", 2, false, false } }, log)
+  end)
+
+  it("raises what is wrong with its options where they are given", function()
+    local broker = support.broker()
+    local _, message = pcall(function() kit.broker { port = broker.port } end)
+    assert.matches("^[^:]*kit_spec.lua:%d+: cannot start the broker on 127.0.0.1:" .. broker.port, message)
+    _, message = pcall(function() kit.clock():advance("soon") end)
+    assert.matches("^[^:]*kit_spec.lua:%d+: bad argument #1 to 'advance'", message)
   end)
 
   it("checks passwords", function()
@@ -432,98 +507,5 @@ describe("the assertions for luassert", function()
     local ok, message = pcall(function() assert.is_not.connected(client) end)
     assert.is_false(ok)
     assert.matches("the client is connected", tostring(message), 1, true)
-  end)
-end)
-
-describe("kit.run_script", function()
-  local script, clock
-
-  -- Runs a script of these lines.
-  local function run(source, options)
-    local path = os.tmpname()
-    local file = assert(io.open(path, "w"))
-    file:write(source)
-    file:close()
-    finally(function() os.remove(path) end)
-    script = kit.run_script(path, options)
-    return script
-  end
-
-  after_each(function()
-    if script then script:stop() end
-    support.finish()
-    if clock then clock:restore() end
-    script, clock = nil, nil
-  end)
-
-  it("keeps globals and prints to itself", function()
-    run("counter = (counter or 0) + 1; print('counted', counter, arg[1]); local x = _G.counter; seen = x",
-      { args = { "first" } })
-    assert.is_nil(rawget(_G, "counter"))
-    assert.are.equal(1, script.env.seen)
-    assert.are.same({ "counted\t1\tfirst" }, script.output)
-    assert.is_true(script:printed("counted\t1\tfirst"))
-  end)
-
-  it("has the device's modules, and what the test puts in their place", function()
-    run("print(type(mqtt.Client), type(tmr.create), type(node.heap()), adc.read(0))",
-      { globals = { adc = { read = function() return 512 end } } })
-    assert.are.same({ "function\tfunction\tnumber\t512" }, script.output)
-  end)
-
-  it("has them for require too", function()
-    run([[
-      local cjson, node = require("cjson"), require("node")
-      print(cjson.encode({ 1 }), node == _G.node, require("tmr") == tmr)
-    ]], { globals = { node = { heap = function() return 1 end } } })
-    assert.are.same({ "[1]\ttrue\ttrue" }, script.output)
-  end)
-
-  it("leads its connects to the broker of the test, with and without TLS", function()
-    local broker = support.broker()
-    run([[
-      m = mqtt.Client("device", 60)
-      m:connect("broker.example", 8883, 1, 0, function(c) c:publish("hello", "world", 1, 0) end)
-    ]], { broker = broker })
-    assert.published(broker, "hello", "world")
-    assert.are.same({ script.env.m }, script:clients())
-  end)
-
-  it("stops: its clients are closed, its timers run no more", function()
-    local broker = support.broker()
-    run([[
-      ticks = 0
-      tmr.create():alarm(1, tmr.ALARM_AUTO, function() ticks = ticks + 1 end)
-      tmr.alarm(0, 1, 1, function() ticks = ticks + 1 end)
-      m = mqtt.Client("device")
-      m:connect("10.0.0.1", 1883)
-    ]], { broker = broker })
-    assert.connected(script.env.m)
-    script:stop()
-    local ticks = script.env.ticks
-    mqtt.poll(0.02)
-    assert.are.equal(ticks, script.env.ticks)
-    assert.are.equal("idle", script.env.m:state())
-  end)
-
-  it("lives under the test's clock", function()
-    clock = kit.clock()
-    local broker = support.broker()
-    run([[
-      local m = mqtt.Client("device", 60)
-      m:connect("10.0.0.1", 1883, 0, function(client)
-        tmr.create():alarm(60000, tmr.ALARM_AUTO, function() client:publish("alive", tmr.time(), 0, 0) end)
-      end)
-    ]], { broker = broker })
-    clock:advance(3600 * 1000)
-    assert.are.equal(60, #broker:received { client = "device", topic = "alive" })
-  end)
-
-  it("says where it went wrong", function()
-    local _, message = pcall(run, "\nmqtt.Client('x', -1)")
-    assert.matches(":2: bad argument #2 to 'Client'", message)
-    _, message = pcall(run, "x =")
-    assert.matches(":1: ", message)
-    assert.is_false((pcall(kit.run_script, "/does/not/exist.lua")))
   end)
 end)

@@ -1,3 +1,5 @@
+-- The event loop: run, poll, wait, stop, and the descriptor for other loops.
+
 local mqtt = require("mqtt")
 local tmr = require("mqtt.tmr")
 local kit = require("mqtt.test")

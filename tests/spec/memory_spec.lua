@@ -1,3 +1,5 @@
+-- Memory, bounded whatever a broker announces or a script publishes.
+
 local support = require("tests.spec.support")
 
 local text, packet = support.text, support.packet

@@ -1,3 +1,5 @@
+-- Messages that arrive, too long ones and malformed ones.
+
 local mqtt = require("mqtt")
 local kit = require("mqtt.test")
 local support = require("tests.spec.support")

@@ -1,3 +1,5 @@
+-- The module itself: loading, matches, stats, trace and log.
+
 local mqtt = require("mqtt")
 local kit = require("mqtt.test")
 local support = require("tests.spec.support")

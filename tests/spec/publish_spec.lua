@@ -1,3 +1,5 @@
+-- client:publish: what it sends, refuses and answers.
+
 local mqtt = require("mqtt")
 local kit = require("mqtt.test")
 local support = require("tests.spec.support")

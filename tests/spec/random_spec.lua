@@ -1,3 +1,5 @@
+-- Random scripts: whatever callbacks do, the promises hold.
+
 local mqtt = require("mqtt")
 local kit = require("mqtt.test")
 local support = require("tests.spec.support")

@@ -1,3 +1,5 @@
+-- autoreconnect, resubscribe, keep-alive and sessions that are kept.
+
 local mqtt = require("mqtt")
 local kit = require("mqtt.test")
 local socket = require("socket")

@@ -1,3 +1,5 @@
+-- client:subscribe and client:unsubscribe: what they send and answer.
+
 local mqtt = require("mqtt")
 local kit = require("mqtt.test")
 local support = require("tests.spec.support")

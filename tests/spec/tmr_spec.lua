@@ -1,3 +1,5 @@
+-- tmr: timers of both generations, and the time.
+
 local mqtt = require("mqtt")
 local tmr = require("mqtt.tmr")
 local kit = require("mqtt.test")

@@ -4,6 +4,8 @@
 local mqtt = require("mqtt")
 local tmr = require("mqtt.tmr")
 local kit = require("mqtt.test")
+local mgos_mqtt = require("mgos_mqtt")
+local modules = require("nodemcu.modules")
 local support = require("tests.spec.support")
 
 -- Reads one file of annotations: class -> { names = { name -> number of parameters, or true for a field } }.
@@ -31,12 +33,7 @@ local function annotations(name)
   return classes
 end
 
-local function names(t)
-  local list = {}
-  for name in pairs(t) do list[#list + 1] = name end
-  table.sort(list)
-  return list
-end
+local names = require("tests.spec.wrong").sorted
 
 -- The names that can be called on an object, or stand in a module.
 local function real(object)
@@ -49,8 +46,26 @@ local function real(object)
     for name in pairs(meta.__index) do found[name] = true end
   end
   -- kept by objects for themselves
-  found.handle, found.hand, found.made, found.timers, found.folder, found.led = nil, nil, nil, nil, nil, nil
+  for _, name in ipairs { "handle", "hand", "made", "timers", "folder", "led", "__index" } do found[name] = nil end
   return names(found)
+end
+
+-- The std for device scripts in the project's .luacheckrc.
+local function luacheck_std()
+  local env = { stds = {}, files = {} }
+  local setfenv = rawget(_G, "setfenv")
+  local chunk = assert(loadfile(".luacheckrc", "t", env))
+  if setfenv then setfenv(chunk, env) end
+  chunk()
+  return env.stds.nodemcu
+end
+
+local number = math.floor(os.clock() * 1e6)
+
+-- A connection that is not enabled.
+local function connection()
+  number = number + 1
+  return mgos_mqtt.conn_create(number, {})
 end
 
 describe("the annotations of", function()
@@ -94,9 +109,48 @@ describe("the annotations of", function()
     types = annotations("test")
     local clock = kit.clock()
     clock:restore()
+    assert.are.same(names(types["nodemcu.mqtt.test.clock"]), real(clock))
+    local path = os.tmpname()
+    local script = kit.run_script(path)
+    os.remove(path)
+    local expected_of_script = types["nodemcu.mqtt.test.script"]
+    script.ended = "restart" -- nil in one that has not ended itself
+    assert.are.same(names(expected_of_script), real(script))
+  end)
+
+  it("mgos_mqtt and api_mqtt name what there is", function()
+    local types = annotations("mgos")
+    assert.are.same(real(mgos_mqtt), names(types["nodemcu.mqtt.mgos"]))
+    assert.are.same(real(connection()), names(types["nodemcu.mqtt.mgos.conn"]))
+    assert.are.same(real(require("api_mqtt")), names(annotations("mgos_api")["nodemcu.mqtt.mgos.api"]))
+    mgos_mqtt.configure {}
+    local section = mgos_mqtt.config().mqtt
+    section.pass, section.ssl_psk_key = "not shown", "not shown"
+    assert.are.same(names(section), names(types["nodemcu.mqtt.mgos.section"]))
+    assert.are.same(names(mgos_mqtt.config()), names(types["nodemcu.mqtt.mgos.config"]))
+  end)
+
+  it("the device, and the std of luacheck, name its globals", function()
+    local expected = { mqtt = true, tmr = true, cjson = true, sim = true }
+    for _, name in ipairs(modules.NAMES) do expected[name] = true end
+    local sim = annotations("device")["nodemcu.sim"]
+    for _, name in ipairs(names(modules.find("sim"))) do
+      if name ~= "on" and name ~= "reset" then assert.is_true(sim[name], name) end
+    end
+    local declared = { MQTT = true, mgos_mqtt = true }
+    for name in pairs(expected) do declared[name] = true end
     local found = {}
-    for _, name in ipairs(real(clock)) do if not name:match("^__") then found[#found + 1] = name end end
-    assert.are.same(names(types["nodemcu.mqtt.test.clock"]), found)
+    for line in io.lines("lua/types/device.lua") do
+      local name = line:match("^([%w_]+) = require")
+      if name then found[name] = true end
+    end
+    assert.are.same(declared, found)
+
+    for name in pairs(require("nodemcu.absent")) do expected[name] = true end
+    for _, name in ipairs { "getfenv", "loadstring", "module", "setfenv", "unpack" } do expected[name] = true end
+    found = {}
+    for _, name in ipairs(luacheck_std().read_globals) do found[name] = true end
+    assert.are.same(expected, found)
   end)
 
   it("options list the keys that the module knows", function()
@@ -120,8 +174,17 @@ describe("the annotations of", function()
   -- Arguments that are right. Each in turn is replaced by a thread, which nothing takes: the error has to name it. One
   -- more than there are is ignored.
   local function f() end
+  local ANYTHING = {} -- an argument that takes whatever is given
   local thread = coroutine.create(f)
   local unpack = rawget(_G, "unpack") or table.unpack -- luacheck: ignore 143
+
+  local mongoose = {
+    configure = { {} }, configure_file = { "none" }, conn_create = { number + 1000000, {}, {} }, set_config = { {} },
+    pub = { "t", "m", 0, 0 }, pubf = { "t", 0, 0, "{a: %d}", 1 }, pubv = { "t", 0, 0, "{a: %d}", { 1 } },
+    sub = { "t", f, ANYTHING }, unsub = { "t" }, global_subscribe = { "t", f, ANYTHING },
+    add_global_handler = { f, ANYTHING }, add_cloud_handler = { f }, set_connect_fn = { f, ANYTHING },
+    send_handshake = { "id", {} }, set_max_qos = { 0 },
+  }
 
   local calls = {
     { "mqtt", "nodemcu.mqtt", function() return mqtt end, {
@@ -144,28 +207,35 @@ describe("the annotations of", function()
       publish = { "t", "m", 0, 0 }, subscriptions = { "c" }, kill = { "c" }, send_raw = { "c", "x" }, received = { {} },
       faults = { {} }, next_faults = { {} }, client_faults = { "c", {} },
     } },
+    { "mgos", "nodemcu.mqtt.mgos", function() return mgos_mqtt end, mongoose },
+    { "mgos", "nodemcu.mqtt.mgos.conn", connection, mongoose },
+    { "mgos_api", "nodemcu.mqtt.mgos.api", function() return require("api_mqtt") end, {
+      pub = { "t", "m", 0, 0 }, sub = { "t", f, ANYTHING }, setEventHandler = { f, ANYTHING },
+    } },
   }
 
   for _, entry in ipairs(calls) do
     local file, class, make, samples = unpack(entry)
     it(class .. " tell how many arguments there are", function()
-      local is_module = class == "nodemcu.mqtt" or class == "nodemcu.mqtt.tmr"
+      local is_module = type(make()) == "table" and file ~= "broker"
       for name, parameters in pairs(annotations(file)[class]) do
         local sample = samples[name] or {}
         if parameters ~= true then
           assert.are.equal(parameters, #sample, name)
           for i = 1, #sample do
-            local object = make()
-            local arguments = { unpack(sample) }
-            arguments[i] = thread
-            local ok, message
-            if is_module then
-              ok, message = pcall(object[name], unpack(arguments, 1, #sample))
-            else
-              ok, message = pcall(object[name], object, unpack(arguments, 1, #sample))
+            if sample[i] ~= ANYTHING then
+              local object = make()
+              local arguments = { unpack(sample) }
+              arguments[i] = thread
+              local ok, message
+              if is_module then
+                ok, message = pcall(object[name], unpack(arguments, 1, #sample))
+              else
+                ok, message = pcall(object[name], object, unpack(arguments, 1, #sample))
+              end
+              assert.is_false(ok, name .. " takes anything as argument " .. i)
+              assert.matches(("bad argument #%d to '%s'"):format(i, name), message, 1, true)
             end
-            assert.is_false(ok, name .. " takes anything as argument " .. i)
-            assert.matches(("bad argument #%d to '%s'"):format(i, name), message, 1, true)
           end
         end
       end

@@ -1,6 +1,7 @@
 //! A TCP proxy that is hard on connections: it cuts, resets, stalls and half-delivers them at random places, always the
 //! same ones for a seed.
 
+use std::collections::{HashMap, HashSet};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use mqtt::codec::{Deframer, Delivery, Packet, PacketId, Publish, v4};
 use parking_lot::Mutex;
 
 /// How long a pump sleeps in a read before it looks at the clock and the flags again.
@@ -53,15 +55,13 @@ struct Shared {
     upstream: AtomicU16,
     /// Blows fall.
     raging: AtomicBool,
-    /// Nothing of what clients send is delivered.
-    holding: AtomicBool,
     stopped: AtomicBool,
     /// Connections that were ended by a blow.
     cuts: AtomicUsize,
     stalls: AtomicUsize,
     random: Mutex<Random>,
-    /// When something was last delivered.
-    delivered: Mutex<Instant>,
+    /// What the broker has said about QoS 2 messages.
+    said: Mutex<Said>,
     /// When connections came.
     attempts: Mutex<Vec<Instant>>,
     /// A connection is hit before it has carried so many bytes…
@@ -78,12 +78,11 @@ impl Proxy {
         let shared = Arc::new(Shared {
             upstream: AtomicU16::new(upstream),
             raging: AtomicBool::new(false),
-            holding: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
             cuts: AtomicUsize::new(0),
             stalls: AtomicUsize::new(0),
             random: Mutex::new(Random::new(seed)),
-            delivered: Mutex::new(Instant::now()),
+            said: Mutex::default(),
             attempts: Mutex::default(),
             bytes,
             millis,
@@ -115,14 +114,10 @@ impl Proxy {
         self.shared.raging.store(on, Ordering::SeqCst);
     }
 
-    /// Whether what clients send is held back from now on.
-    pub(crate) fn hold(&self, on: bool) {
-        self.shared.holding.store(on, Ordering::SeqCst);
-    }
-
-    /// Whether nothing has been delivered for a while.
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.shared.delivered.lock().elapsed() > Duration::from_millis(300)
+    /// The QoS 2 messages that the broker has published again after their PUBREL or under another packet id: the receiver
+    /// cannot tell them from new ones. Their payloads.
+    pub(crate) fn repeated(&self) -> Vec<Vec<u8>> {
+        self.shared.said.lock().repeated.clone()
     }
 
     /// Connections ended by a blow.
@@ -149,6 +144,35 @@ impl Drop for Proxy {
         self.shared.stopped.store(true, Ordering::SeqCst);
         // the accepting thread looks at the flag when a connection comes
         let _ = TcpStream::connect(("127.0.0.1", self.port));
+    }
+}
+
+/// What went to a subscriber, over all its connections.
+#[derive(Default)]
+struct Said {
+    /// QoS 2 messages by their packet id, until another one has it.
+    published: HashMap<PacketId, Vec<u8>>,
+    known: HashSet<Vec<u8>>,
+    /// Those whose PUBREL has been delivered.
+    released: HashSet<Vec<u8>>,
+    repeated: Vec<Vec<u8>>,
+}
+
+impl Said {
+    fn listen(&mut self, deframer: &mut Deframer, mut bytes: &[u8]) {
+        while let Ok(Some(frame)) = deframer.next(&mut bytes) {
+            match v4::decode(&frame) {
+                Ok(Packet::Publish(Publish { delivery: Delivery::ExactlyOnce(id), payload, .. })) => {
+                    let before = self.published.insert(id, payload.to_vec());
+                    let under_way = before.as_deref() == Some(payload) && !self.released.contains(payload);
+                    if !self.known.insert(payload.to_vec()) && !under_way {
+                        self.repeated.push(payload.to_vec());
+                    }
+                }
+                Ok(Packet::Pubrel(id)) => self.released.extend(self.published.get(&id).cloned()),
+                _ => {}
+            }
+        }
     }
 }
 
@@ -213,6 +237,7 @@ impl Link {
             if upwards { (&self.client, &self.server) } else { (&self.server, &self.client) };
         let mut muted: Option<Instant> = None;
         let mut buffer = [0; 2048];
+        let mut deframer = Deframer::from_broker(None);
         while !self.dead.load(Ordering::SeqCst) && !self.shared.stopped.load(Ordering::SeqCst) {
             if self.stalled.lock().is_some_and(|until| Instant::now() < until) {
                 thread::sleep(SLICE);
@@ -231,27 +256,19 @@ impl Link {
                 }
                 continue;
             }
-            // after reading: what came meanwhile is held back too
-            while upwards && self.shared.holding.load(Ordering::SeqCst) {
-                if self.dead.load(Ordering::SeqCst) {
-                    return;
-                }
-                thread::sleep(SLICE);
-            }
-            if n > 0 {
-                *self.shared.delivered.lock() = Instant::now();
-            }
             let (deliver, blow) = self.look(n as u64);
+            let deliver = if blow == Some(Blow::Stall) { n } else { deliver };
+            if !upwards {
+                self.shared.said.lock().listen(&mut deframer, &buffer[..deliver]);
+            }
             if to.write_all(&buffer[..deliver]).is_err() {
                 break;
             }
             match blow {
-                None => {}
+                None | Some(Blow::Stall) => {}
                 Some(Blow::Cut) => break,
                 Some(Blow::Reset) => return self.reset(),
                 Some(Blow::HalfDeliver) => muted = Some(Instant::now() + Duration::from_millis(40)),
-                Some(Blow::Stall) if to.write_all(&buffer[deliver..n]).is_err() => break,
-                Some(Blow::Stall) => {}
             }
         }
         self.dead.store(true, Ordering::SeqCst);

@@ -3,9 +3,13 @@
 
 local mqtt = require("mqtt")
 local native = require("mqtt.test.native")
+local blame = require("mqtt.test.blame")
 
 local Clock = {}
 Clock.__index = Clock
+
+-- The one that was started last and is not restored.
+local current
 
 -- How many milliseconds of real time are given to a network that does not come to rest: a name that does not resolve, a
 -- peer that is no embedded broker and leaves a connection half closed. After the first time it is not believed in again
@@ -30,7 +34,7 @@ end
 function Clock:advance(ms)
   local hand = self.hand
   local patience = settle(PATIENCE)
-  hand:aim(ms)
+  blame(hand.aim, hand, ms)
   while hand:step() do
     patience = settle(patience)
   end
@@ -45,6 +49,7 @@ end
 
 ---Brings the real clock back. Clients that were made under this one keep it and stand still.
 function Clock:restore() -- luacheck: ignore 212
+  current = nil
   native.restore()
 end
 
@@ -57,7 +62,14 @@ end
 
 ---@return nodemcu.mqtt.test.clock
 function clock.start()
-  return setmetatable({ hand = native.clock() }, Clock)
+  current = setmetatable({ hand = native.clock() }, Clock)
+  return current
+end
+
+---The clock that a test has started, or nil.
+---@return nodemcu.mqtt.test.clock?
+function clock.current()
+  return current
 end
 
 return clock

@@ -3,20 +3,14 @@
 
 local mqtt = require("mqtt")
 local tmr = require("mqtt.tmr")
-local loading = require("nodemcu.loading")
 local native = require("mqtt.test.native")
+local blame = require("mqtt.test.blame")
+local language = require("nodemcu.language")
+local loading = require("nodemcu.loading")
+local modules = require("nodemcu.modules")
 
 local Script = {}
 Script.__index = Script
-
--- The device's modules beside mqtt and tmr, each by its name in `nodemcu`.
-local DEVICE = { cjson = "sjson" }
-for _, name in ipairs {
-  "adc", "bit", "dht", "enduser_setup", "file", "gpio", "i2c", "net", "node", "pwm", "rtcmem", "rtctime", "sjson",
-  "sntp", "tls", "uart", "wifi",
-} do
-  DEVICE[name] = name
-end
 
 local function load_into(env, path)
   local setfenv = rawget(_G, "setfenv")
@@ -31,19 +25,11 @@ local function readable(path)
   return file ~= nil
 end
 
--- Calls a function for the script: what is wrong with the arguments is wrong where the script called it.
-local function call(f, ...)
-  local ok, result = pcall(f, ...)
-  if ok then return result end
-  if type(result) == "string" then result = result:gsub("^.-:%d+: ", "", 1) end
-  error(result, 3)
-end
-
 -- `mqtt` and `tmr` as the script sees them: what it makes is noted down.
-local function modules(script)
+local function instruments(script)
   local clients, timers = script.made, script.timers
   local function client(...)
-    local made = call(mqtt.Client, ...)
+    local made = blame(mqtt.Client, ...)
     clients[#clients + 1] = made
     return made
   end
@@ -55,31 +41,40 @@ local function modules(script)
   return setmetatable({ Client = client }, { __index = mqtt }), setmetatable({ create = timer }, { __index = tmr })
 end
 
--- The script's `require`, `dofile` and `loadfile`: files of its own run in its environment too.
+-- The script's `require`, `dofile` and `loadfile`: files of its own run in its environment too, and are loaded anew
+-- for each script. A file of the project hides no module that is ours.
 local function loaders(script)
-  local env, loaded = script.env, {}
+  local env = script.env
+  local loaded = { mqtt = env.mqtt, ["nodemcu.mqtt"] = env.mqtt, ["mqtt.tmr"] = env.tmr }
+  env.package.loaded = setmetatable(loaded, { __index = package.loaded })
   local function find(name)
     local beside = script.folder .. name
     return readable(beside) and beside or name
   end
   function env.loadfile(name) return load_into(env, find(name)) end
+  function env.loadstring(text, name)
+    local chunk, why = loading.text(text, name)
+    return chunk and env.setfenv(chunk, env), why
+  end
   function env.dofile(name)
     local chunk, why = load_into(env, find(name))
     if not chunk then error(why, 2) end
     return chunk()
   end
   function env.require(name)
-    if loaded[name] ~= nil then return loaded[name] end
+    local known = rawget(loaded, name)
+    if known ~= nil then return known end
     local path = script.folder .. name:gsub("%.", "/") .. ".lua"
     if not readable(path) then
       -- on a device the module behind the global
-      if DEVICE[name] or name == "tmr" then return env[name] end
+      if name == "tmr" or modules.has(name) then return env[name] end
       return require(name)
     end
     local chunk, why = load_into(env, path)
     if not chunk then error(why, 2) end
     local value = chunk(name)
-    loaded[name] = value == nil and true or value
+    if value ~= nil then loaded[name] = value end
+    if rawget(loaded, name) == nil then loaded[name] = true end
     return loaded[name]
   end
 end
@@ -89,8 +84,8 @@ local power
 
 -- Lets node.restart and node.dsleep stop the script, unless somebody else takes care of them.
 local function watch_power(script)
-  local device = package.loaded["nodemcu.device"]
-  if not device or device.power and device.power ~= power then return end
+  local device = require("nodemcu.device")
+  if device.power and device.power ~= power then return end
   power = function(kind)
     script.ended = kind
     script:stop()
@@ -103,22 +98,23 @@ local function environment(script, options)
   local env = script.env
   env._G = env
   env.arg = options.args or {}
-  env.mqtt, env.tmr = modules(script)
+  env.mqtt, env.tmr = instruments(script)
   function env.print(...)
     local words = {}
     for i = 1, select("#", ...) do words[i] = tostring((select(i, ...))) end
     script.output[#script.output + 1] = table.concat(words, "\t")
   end
+  language.extend(env)
   loaders(script)
   for name, value in pairs(options.globals or {}) do env[name] = value end
   setmetatable(env, {
     __index = function(_, name)
       local value = rawget(_G, name)
-      if value ~= nil or not DEVICE[name] then return value end
-      local found, module = pcall(require, "nodemcu." .. DEVICE[name])
-      watch_power(script)
-      env[name] = found and module or nil
-      return env[name]
+      if value ~= nil then return value end
+      local module = modules.find(name)
+      if module then watch_power(script) end
+      env[name] = module
+      return module
     end,
   })
 end
@@ -172,7 +168,11 @@ function script.run(path, options)
   if not chunk then error(why, 3) end
   if self.led then native.lead(options.broker.port) end
   local unpack = rawget(_G, "unpack") or table.unpack -- luacheck: ignore 143
-  chunk(unpack(self.env.arg))
+  local ok, err = pcall(chunk, unpack(self.env.arg))
+  if not ok then
+    self:stop() -- nobody else could
+    error(err, 0)
+  end
   return self
 end
 

@@ -23,3 +23,6 @@ mod reason;
 mod secure;
 pub(crate) mod sjson;
 pub(crate) mod tmr;
+
+pub use secure::fuzz as fuzz_secure;
+pub use sjson::fuzz as fuzz_sjson;

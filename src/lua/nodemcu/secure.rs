@@ -1,8 +1,8 @@
 //! The `secure` argument of `client:connect`: a flag, or a table about TLS, pre-shared keys and WebSocket.
 
-use mlua::Value;
+use mlua::{IntoLua, Lua, MultiValue, Value};
 
-use crate::lua::args::{Arg, Raise};
+use crate::lua::args::{Arg, Args, Raise};
 use crate::net::pem::Pem;
 use crate::net::psk::Psk;
 use crate::net::tls::Tls;
@@ -61,12 +61,12 @@ impl Secure {
             ..Secure::default()
         };
         if let Some(alpn) = field("alpn")? {
-            secure.tls.alpn = strings(&alpn, "alpn")?.into_iter().map(String::into_bytes).collect();
+            secure.tls.alpn = alpn.strings()?.into_iter().map(String::into_bytes).collect();
         }
         if let Some(suites) = field("cipher_suites")? {
             secure.tls.cipher_suites = match &suites.value {
                 Value::String(_) => suites.text()?.split(':').map(str::to_owned).collect(),
-                _ => strings(&suites, "cipher_suites")?,
+                _ => suites.strings()?,
             };
             if secure.tls.cipher_suites.is_empty() {
                 return Err(suites.reject("at least one name expected, got none"));
@@ -129,15 +129,6 @@ pub(super) fn blame(secure: Option<&Arg<'_>>, host: &Arg<'_>, why: &str) -> Rais
     }
 }
 
-/// A list of strings.
-fn strings(arg: &Arg<'_>, key: &'static str) -> Result<Vec<String>, Raise> {
-    let Value::Table(list) = &arg.value else { return Err(arg.fail("list of strings")) };
-    if list.pairs::<Value, Value>().count() != list.raw_len() {
-        return Err(arg.reject("list of strings expected, got a table with other keys"));
-    }
-    list.sequence_values::<Value>().map(|value| arg.inside(Some(key), value?).text()).collect()
-}
-
 /// Names and values of headers, in the order of the names: that of a Lua table is none.
 fn pairs(arg: &Arg<'_>) -> Result<Vec<(String, String)>, Raise> {
     let Value::Table(table) = &arg.value else { return Err(arg.fail("table")) };
@@ -149,4 +140,56 @@ fn pairs(arg: &Arg<'_>) -> Result<Vec<(String, String)>, Raise> {
     }
     headers.sort();
     Ok(headers)
+}
+
+/// The entry for fuzzing: a scheme, then keys with values of any kind. The table is taken or an error says why not, and
+/// neither that nor `Debug` shows a key.
+#[doc(hidden)]
+pub fn fuzz(data: &[u8]) {
+    thread_local!(static LUA: Lua = Lua::new());
+    LUA.with(|lua| fuzz_with(lua, data).expect("there is memory"));
+}
+
+fn fuzz_with(lua: &Lua, mut data: &[u8]) -> mlua::Result<()> {
+    const SECRET: &[u8] = b"hunter2";
+    let known = data.windows(SECRET.len()).any(|window| window == SECRET);
+    let mut take = |n: usize| data.split_off(..n.min(data.len())).expect("no more than there is");
+    let scheme = match take(1) {
+        [0] => Scheme::Mqtt,
+        [1] => Scheme::Ws,
+        [2] => Scheme::Wss,
+        _ => Scheme::Mqtts,
+    };
+    let table = lua.create_table()?;
+    while let [key, kind, length] = *take(3) {
+        let text = lua.create_string(take(length.into()))?;
+        let value = match kind % 8 {
+            0 => Value::Boolean(length % 2 == 0),
+            1 => Value::Number(f64::from(length) / 2.0),
+            2 => lua.create_sequence_from([&text, &text])?.into_lua(lua)?,
+            3 => lua.create_table_from([(&text, &text)])?.into_lua(lua)?,
+            _ => Value::String(text),
+        };
+        match KEYS.get(usize::from(key) % 16) {
+            Some(&key) => table.raw_set(key, value)?,
+            None => table.raw_set(key, value)?,
+        }
+    }
+    for key in ["client_key", "psk_key"] {
+        if let Value::String(text) = table.raw_get(key)? {
+            table.raw_set(key, lua.create_string([SECRET, &text.as_bytes()].concat())?)?;
+        }
+    }
+    let args = Args::new(lua, "connect", MultiValue::from_iter([Value::Table(table)]));
+    let arg = args.at(1);
+    let message = match Secure::read(&arg, scheme) {
+        Err(raise) => raise.0,
+        Ok(secure) => match secure.transport(scheme, "/mqtt".to_owned()) {
+            Ok(transport) => format!("{transport:?}"),
+            Err(why) => blame(Some(&arg), &arg, &why).0,
+        },
+    };
+    let shown = message.as_bytes().windows(SECRET.len()).any(|window| window == SECRET);
+    assert!(!message.is_empty() && (known || !shown), "{message}");
+    Ok(())
 }

@@ -1,3 +1,4 @@
+//! Fuzz target: a broker's bytes, and commands.
 #![no_main]
 
 use std::sync::LazyLock;

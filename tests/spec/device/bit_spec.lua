@@ -1,3 +1,5 @@
+-- bit: the operations of the device's module.
+
 require("nodemcu")
 
 describe("bit", function()

@@ -1,3 +1,5 @@
+-- file: reading and writing, the root that no name leads out of, compiled scripts.
+
 local device = require("nodemcu.device")
 local nodemcu = require("nodemcu")
 

@@ -1,3 +1,5 @@
+-- The device's Lua where the interpreter's is newer, and where files and modules are found.
+
 require("nodemcu")
 
 describe("the device's Lua", function()

@@ -1,3 +1,5 @@
+-- Where a device finds its files and modules, and text that only its Lua takes.
+
 local loading = require("nodemcu.loading")
 local device = require("nodemcu.device")
 local nodemcu = require("nodemcu")
@@ -111,7 +113,7 @@ b" }
     local ok, err = pcall(require, "idle")
     package.path = path
     assert.is_false(ok)
-    assert.matches("idle%.lua:1:", err)
+    assert.matches("idle%.lua:[12]:", err) -- Lua 5.1 itself takes the first line
   end)
 end)
 

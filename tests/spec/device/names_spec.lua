@@ -1,3 +1,5 @@
+-- Which names a device has, which are missing, and their arguments.
+
 local mqtt = require("mqtt")
 require("nodemcu")
 

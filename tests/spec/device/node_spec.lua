@@ -1,3 +1,5 @@
+-- node: restarts, deep sleep, tasks, the console; the time and names of the network.
+
 local mqtt = require("mqtt")
 local kit = require("mqtt.test")
 local device = require("nodemcu.device")

@@ -1,3 +1,5 @@
+-- gpio and pwm: what a script drives and what the world does.
+
 local mqtt = require("mqtt")
 local kit = require("mqtt.test")
 require("nodemcu")

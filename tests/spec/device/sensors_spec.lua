@@ -1,3 +1,5 @@
+-- adc, dht and i2c: what sim says is what they read.
+
 require("nodemcu")
 
 describe("adc", function()

@@ -1,3 +1,5 @@
+-- sjson: encoding and decoding, also piece by piece.
+
 require("nodemcu")
 
 local function fails(pattern, f, ...)
@@ -187,10 +189,10 @@ describe("sjson.decoder", function()
   end)
 
   it("takes it byte by byte", function()
-    local text = '{"a":[1,"]\\"}",{"b":null}],"c":"\\u00e9é"} rest'
+    local text = '{"a":[-1.5e+2,"]\\"}",{"b":null}],"c":"\\u00e9é"} rest'
     local decoder = sjson.decoder()
     for n = 1, #text do decoder:write(text:sub(n, n)) end
-    assert.are.same({ a = { 1, ']"}', { b = sjson.NULL } }, c = "éé" }, decoder:result())
+    assert.are.same({ a = { -150, ']"}', { b = sjson.NULL } }, c = "éé" }, decoder:result())
   end)
 
   it("cannot be used after an error", function()

@@ -3,7 +3,7 @@
 local mqtt = require("mqtt")
 local kit = require("mqtt.test")
 local device = require("nodemcu.device")
-require("nodemcu")
+local nodemcu = require("nodemcu")
 
 describe("tmr", function()
   local clock
@@ -176,6 +176,27 @@ describe("tmr", function()
     clock:advance(2500)
     assert.are.equal(2500000, (tmr.now() - micros) % 2 ^ 31)
     assert(tmr.time() - seconds >= 2)
+  end)
+end)
+
+describe("nodemcu.advanceTime", function()
+  it("moves the clock of the test", function()
+    local clock = kit.clock()
+    finally(function() clock:restore() end)
+    local ticks = 0
+    local timer = tmr.create()
+    timer:alarm(1000, tmr.ALARM_AUTO, function() ticks = ticks + 1 end)
+    nodemcu.advanceTime(3600 * 1000)
+    timer:unregister()
+    assert.are.equal(3600, ticks)
+    assert.are.equal(3600 * 1000, clock:now())
+  end)
+
+  it("says that there is none", function()
+    kit.clock():restore()
+    local ok, message = pcall(function() nodemcu.advanceTime(1) end)
+    assert.is_false(ok)
+    assert.matches("tmr_spec%.lua:%d+: advanceTime moves the clock of a test", message)
   end)
 end)
 

@@ -1,3 +1,5 @@
+-- uart: what comes in, what goes out.
+
 local mqtt = require("mqtt")
 require("nodemcu")
 

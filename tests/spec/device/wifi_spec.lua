@@ -1,3 +1,5 @@
+-- wifi: station, access point and events of both generations; enduser_setup.
+
 local mqtt = require("mqtt")
 require("nodemcu")
 

@@ -1,3 +1,5 @@
+-- api_mqtt: the JS API of Mongoose OS.
+
 local mgos_mqtt = require("mgos_mqtt")
 local MQTT = require("api_mqtt")
 local kit = require("mqtt.test")

@@ -1,3 +1,5 @@
+-- mgos_mqtt.configure: sections, keys, files and what is wrong with them.
+
 local mgos_mqtt = require("mgos_mqtt")
 local mqtt = require("mqtt")
 local kit = require("mqtt.test")

@@ -1,3 +1,5 @@
+-- Connections that a configuration drives: schedule, backup server, conn_create.
+
 local mgos_mqtt = require("mgos_mqtt")
 local mqtt = require("mqtt")
 local kit = require("mqtt.test")

@@ -1,3 +1,5 @@
+-- Handlers of events, cloud handlers, and who we are at CONNECT.
+
 local mgos_mqtt = require("mgos_mqtt")
 local mqtt = require("mqtt")
 local kit = require("mqtt.test")

@@ -1,3 +1,5 @@
+-- pub, its formats, and what waits unsent.
+
 local mgos_mqtt = require("mgos_mqtt")
 local mqtt = require("mqtt")
 local kit = require("mqtt.test")

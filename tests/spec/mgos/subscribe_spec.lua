@@ -1,3 +1,5 @@
+-- sub, unsub and global_subscribe.
+
 local mgos_mqtt = require("mgos_mqtt")
 local kit = require("mqtt.test")
 local support = require("tests.spec.mgos.support")

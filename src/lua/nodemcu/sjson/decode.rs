@@ -86,7 +86,7 @@ impl Decoder {
         }
         if self.text.len() < CHECKED_ALWAYS || self.text.len() / 2 >= self.checked {
             self.checked = self.text.len();
-            let mut json = serde_json::Deserializer::from_slice(&self.text);
+            let mut json = serde_json::Deserializer::from_slice(self.begun());
             if let Err(error) = IgnoredAny::deserialize(&mut json)
                 && !error.is_eof()
             {
@@ -95,6 +95,18 @@ impl Decoder {
         }
         self.state = State::Open;
         Ok(Progress::Incomplete)
+    }
+
+    /// The text, but for a number at its end: as the rest may be still to come, `1.` is no error.
+    fn begun(&self) -> &[u8] {
+        let is_of_number = |byte: &u8| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E');
+        match self.in_string {
+            true => &self.text,
+            false => {
+                let number = self.text.iter().rev().take_while(|byte| is_of_number(byte)).count();
+                &self.text[..self.text.len() - number]
+            }
+        }
     }
 
     /// Where in a piece the outermost container is closed: behind its last byte.

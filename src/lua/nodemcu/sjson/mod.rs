@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `encode` | tables to text |
 //! | `decode` | text, in pieces, to tables |
+//! | `fuzz` | fuzzing |
 //!
 //! Rules of the devices that differ from other libraries: only objects and arrays stand at the top; a table is an array
 //! when all its keys are positive integers (gaps become null), so an empty one is `[]`; a function in a table is called
@@ -12,6 +13,7 @@
 
 mod decode;
 mod encode;
+mod fuzz;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -21,6 +23,7 @@ use mlua::{AnyUserData, MetaMethod, MultiValue, Table, UserDataFields, Value};
 use crate::lua::args::{Arg, Args, Raise};
 use crate::lua::{Maker, Reply, State, Thrown, reply};
 use decode::{Build, Decoder, Progress};
+pub use fuzz::fuzz;
 
 /// How deep containers may stand in each other unless told otherwise.
 const DEPTH: usize = 20;
