@@ -211,35 +211,39 @@ describe("several clients", function()
   after_each(support.finish)
 
   it("are each let go when they end, in whatever order, and the others live on", function()
-    local weak, broker = weak_table(), support.broker()
-    local clients, calls = {}, {}
+    local weak, broker, calls = weak_table(), support.broker(), {}
     for i = 1, 5 do
-      clients[i] = support.subscribed(support.connected(broker.port), "t")
-      clients[i]:on("message", function() calls[i] = (calls[i] or 0) + 1 end)
-      weak[clients[i]] = i
+      apart(function()
+        local client = mqtt.Client("several-" .. i)
+        weak[client] = i
+        client:on("message", function(c, _, data)
+          calls[i] = data
+          if data == tostring(i) then c:close() end
+        end)
+        client:connect("127.0.0.1", broker.port, function(c) c:subscribe("t") end)
+      end)
     end
-    local left = { 1, 2, 3, 4, 5 }
-    for _, place in ipairs { 2, 1, 3, 1, 1 } do
-      clients[table.remove(left, place)]:close()
-      clients = (function(old)
-        local rest = {}
-        for _, i in ipairs(left) do rest[i] = old[i] end
-        return rest
-      end)(clients)
-      assert.is_true((pcall(kit.eventually, function()
-        scrub(20)
-        collectgarbage()
-        local n = 0
-        for _ in pairs(weak) do n = n + 1 end
-        return n == #left
-      end)))
+    local function left()
+      scrub(20)
+      collectgarbage()
+      local n = 0
+      for _ in pairs(weak) do n = n + 1 end
+      return n
+    end
+    kit.eventually(function()
+      local subscribed = 0
+      for i = 1, 5 do subscribed = subscribed + #broker:subscriptions("several-" .. i) end
+      return subscribed == 5
+    end)
+    for n, ends in ipairs { 2, 1, 4, 5, 3 } do
+      broker:publish("t", tostring(ends))
+      kit.eventually(function() return left() == 5 - n end)
       calls = {}
-      broker:publish("t", "x")
+      broker:publish("t", "who")
       kit.eventually(function()
-        for _, i in ipairs(left) do
-          if not calls[i] then return false end
-        end
-        return true
+        local who = 0
+        for _ in pairs(calls) do who = who + 1 end
+        return who == 5 - n
       end)
     end
     assert.is_true(mqtt.run(30), "nothing is left that could call back")
