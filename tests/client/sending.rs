@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mqtt::client::Sending;
+use mqtt::client::{Sending, reactor};
 use mqtt::codec::Qos;
 use mqtt::session::{Config, Limits, Refused, Token};
 
@@ -44,6 +44,7 @@ fn a_batch_goes_out_at_its_flush() {
     let server = Listener::new();
     let mut tested = Tested::new();
     let mut peer = tested.connected(&server, options(server.port()));
+    reactor::settle(); // the task that has read CONNACK would take what it finds before it sleeps
     for number in 0..10 {
         tested.client.publish("t", &[number], Qos::AtMostOnce, false, Token::NONE, Sending::AtFlush).unwrap();
     }
