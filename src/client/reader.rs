@@ -27,7 +27,9 @@ use crate::net;
 /// How long a caller that went on to other things keeps the socket.
 const LEASE: Duration = Duration::from_millis(1);
 
-/// With so much at once the task does better: it reads on while the caller deals with what has come.
+/// With so much at once the task does better: it reads on while the caller deals with what has come. Not so while
+/// acknowledgements are waited for, as those are soon dealt with and the caller then publishes: the two would wait for each
+/// other's lock (on two cores that costs 2 to 18 % of the throughput at QoS 1 and 2).
 const MUCH: usize = 4 * 1024;
 
 /// See the module.
@@ -67,7 +69,7 @@ impl Shared {
     pub(super) fn lend(&self) -> Option<net::Tcp> {
         let mut inner = self.lock();
         let free = match inner.reader.who {
-            Who::Task => !inner.reader.busy && inner.reader.last < MUCH,
+            Who::Task => !inner.reader.busy && !inner.is_much(inner.reader.last),
             Who::Lent(_) => true,
             Who::Caller => false,
         };
@@ -99,7 +101,7 @@ impl Shared {
                 let outcome = inner.session.handle_input(now, &input[..n]);
                 let violated = outcome.is_err();
                 inner.reader.end = outcome.err().map(|error| Box::new(End::from(error)));
-                violated || n >= MUCH
+                violated || inner.is_much(n)
             }
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
                 false
@@ -148,6 +150,11 @@ impl Inner {
         }
         self.reader.busy = !self.paused;
         self.reader.busy
+    }
+
+    /// Whether the task does better after a read of `n` bytes.
+    fn is_much(&self, n: usize) -> bool {
+        n >= MUCH && self.session.ids_in_use() == 0
     }
 
     /// `n` bytes came and are with the session.
