@@ -182,7 +182,7 @@ describe("memory:", function()
     expect_good_end(script)
   end)
 
-  it("an idle connection costs less than 4 KB, at 1,000 of them", function()
+  it("an idle connection costs less than 2.5 KB, at 1,000 of them", function()
     -- the broker's own memory is not what is asked for: it is another process
     local port = support.closed_port()
     local path = os.tmpname()
@@ -218,7 +218,7 @@ describe("memory:", function()
       say(least * 1024 / 1000)
     ]], port)
     local each = numbers(script)[1]
-    assert(each < 4096, each)
+    assert(each < 2560, each)
     expect_good_end(script)
     broker:close()
     os.remove(path)
