@@ -137,7 +137,7 @@ impl Driver {
         })
         .await;
         if let Some(mut inner) = self.shared.current(self.generation) {
-            inner.session.handle_begun(self.unflushed);
+            inner.writer.begun = self.unflushed;
         }
         end
     }

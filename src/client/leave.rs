@@ -67,6 +67,7 @@ impl Inner {
         if self.writer.lent > 0 {
             self.writer.direct = None; // the task's bytes come first
             self.session.handle_transmitted(now, std::mem::take(&mut self.writer.lent));
+            self.writer.begun = 0;
         }
         let mut more = Vec::new();
         self.session.take_transmit(&mut more);

@@ -102,6 +102,8 @@ pub(super) struct Writer {
     pub(super) direct: Option<net::Tcp>,
     /// Bytes that the task has taken from the session and not written yet. Nobody else sends meanwhile.
     pub(super) lent: usize,
+    /// So many of them the task has given to the stream at the end of the connection, without a word that they are sent.
+    pub(super) begun: usize,
     attention: Attention,
     last_send: Option<Instant>,
     /// What the session's counters of bytes, in and out, were when the connection began.
@@ -431,6 +433,7 @@ impl Inner {
 
     /// The socket is gone, without the caller having asked for it.
     pub(super) fn end_connection(&mut self, keep: Keep) {
+        self.session.handle_begun(self.writer.begun);
         self.session.handle_closed(keep);
         self.writer = Writer::default();
         self.reader = Reader::default();

@@ -326,7 +326,8 @@ impl State {
         let plain = matches!(call.with, With::Id(_)) && call.slot == slot::PUBACK && call.how == How::Keep;
         let current = self.cursor.current.borrow();
         let peer = current.as_ref().filter(|peer| plain && peer.key == call.key)?;
-        peer.face.has_plain_pubacks().then(|| peer.changes())
+        // the call before may have taken the function away
+        (peer.has(slot::PUBACK) && peer.face.has_plain_pubacks()).then(|| peer.changes())
     }
 
     /// Goes on to the next event at hand if it is the end of one more publish, without a token: its packet id. A short way
@@ -339,6 +340,7 @@ impl State {
             return None;
         }
         let id = self.cursor.events.borrow_mut().pop_published()?;
+        self.steps.set(self.steps.get() + 1);
         Some(id.map(|id| id.get()))
     }
 
@@ -441,6 +443,7 @@ impl State {
     /// A loop is left. A foreign loop has to come back if there is something left to do.
     pub(crate) fn leave(&self) {
         self.peers.flush(); // what the predicate of `wait` published
+        self.timers.arm(self); // `stop` in a timer's callback leaves the round before that
         if self.cursor.has_more() {
             self.queue.unsettle();
         } else {

@@ -197,6 +197,22 @@ describe("mqtt.fileno", function()
     end
   end)
 
+  it("covers timers also after stop in the callback of one", function()
+    local beats = 0
+    local timer = tmr.create()
+    timer:alarm(10, tmr.ALARM_AUTO, function()
+      beats = beats + 1
+      if beats == 2 then mqtt.stop() end
+    end)
+    assert.is_true(mqtt.run(30))
+    assert.are.equal(2, beats)
+    while beats < 4 do
+      assert.is_true(readable(5))
+      mqtt.poll()
+    end
+    timer:unregister()
+  end)
+
   it("covers the log", function()
     local lines = 0
     mqtt.trace(function() lines = lines + 1 end)

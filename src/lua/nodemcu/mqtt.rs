@@ -75,6 +75,7 @@ fn set_callback(lua: &Lua, slot: i32, function: Option<Function>) -> Reply {
 }
 
 fn fileno(state: &State) -> i32 {
+    state.timers.arm(state);
     state.queue.export(state.pending())
 }
 
