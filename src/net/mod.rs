@@ -12,7 +12,7 @@ mod verify;
 pub mod ws;
 mod x509;
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::pin::{Pin, pin};
@@ -143,7 +143,7 @@ pub async fn connect(addresses: &[SocketAddr]) -> io::Result<Stream> {
             None => {}
         }
         let more = waiting.len() > 0;
-        let race = std::future::poll_fn(|cx| {
+        let race = poll_fn(|cx| {
             for index in 0..attempts.len() {
                 if let Poll::Ready(outcome) = attempts[index].as_mut().poll(cx) {
                     drop(attempts.swap_remove(index));
@@ -170,16 +170,25 @@ pub async fn connect(addresses: &[SocketAddr]) -> io::Result<Stream> {
 }
 
 async fn dial(address: SocketAddr) -> io::Result<Socket> {
-    let tcp = Socket::connect(address).await?;
-    // Registered anew: waiting for the connection has left memory in the registration that nothing uses again.
-    let tcp = Socket::new(tcp.into_inner()?)?;
-    let socket = tcp.get_ref();
-    if socket.local_addr()? == address {
+    let kind = socket2::Type::STREAM.nonblocking();
+    let socket = socket2::Socket::new(socket2::Domain::for_address(address), kind, None)?;
+    socket.set_tcp_nodelay(true)?;
+    socket.set_keepalive(true)?;
+    match socket.connect(&address.into()) {
+        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
+        _ => {}
+    }
+    let tcp = Socket::new_nonblocking(TcpStream::from(socket))?;
+    // On the same machine it has happened already, and waiting would cost more than all the rest. Waiting by a future of
+    // async-io's would leave memory in the registration that nothing uses again.
+    if tcp.get_ref().peer_addr().is_err() {
+        poll_fn(|cx| tcp.poll_writable(cx)).await?;
+        tcp.get_ref().take_error()?.map_or(Ok(()), Err)?;
+    }
+    if tcp.get_ref().local_addr()? == address {
         // nobody listens, and the system happened to choose that very port for our end: we would talk to ourselves
         return Err(io::ErrorKind::ConnectionRefused.into());
     }
-    socket.set_nodelay(true)?;
-    rustix::net::sockopt::set_socket_keepalive(socket, true)?;
     Ok(tcp)
 }
 
@@ -228,7 +237,7 @@ mod tests {
             let tcp = connect(&[refusing, good]).await.unwrap().direct().unwrap();
             assert_eq!(tcp.get_ref().peer_addr().unwrap(), good);
             assert!(tcp.get_ref().nodelay().unwrap());
-            assert!(rustix::net::sockopt::socket_keepalive(tcp.get_ref()).unwrap());
+            assert!(socket2::SockRef::from(tcp.get_ref()).keepalive().unwrap());
             let error = connect(&[refusing]).await.unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
         });

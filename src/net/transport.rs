@@ -45,14 +45,15 @@ impl Transport {
     /// # Errors
     /// The check that failed. No byte of what is to be transported has been sent then.
     pub async fn open(&self, tcp: Stream, host: &str, port: u16) -> Result<Stream, HandshakeError> {
+        // Handshakes are boxed: they would make this future, and every one around it, large.
         let stream = match &self.security {
             Security::None => tcp,
-            Security::Tls(tls) => Stream::Tls(tls::handshake(tcp, host, tls).await?),
-            Security::Psk(psk) => psk::open(tcp, psk).await?,
+            Security::Tls(tls) => Stream::Tls(Box::pin(tls::handshake(tcp, host, tls)).await?),
+            Security::Psk(psk) => Box::pin(psk::open(tcp, psk)).await?,
         };
         let Some(socket) = &self.websocket else { return Ok(stream) };
         let secure = self.security != Security::None;
-        ws::handshake(stream, host, port, secure, socket)
+        Box::pin(ws::handshake(stream, host, port, secure, socket))
             .await
             .map(|stream| Stream::WebSocket(Box::new(stream)))
     }
