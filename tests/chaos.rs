@@ -225,15 +225,19 @@ fn run(name: &str, qos: Qos, scale: &Scale, port: u16, mut broker: impl Restart)
             && cuts >= (restarts + 1) * scale.cuts / (scale.restarts + 1)
             && [&to, &from].iter().all(|side| side.is_connected())
         {
-            let batch = (sent + 40).min(scale.messages);
-            while sent < batch {
-                publish(&to, &mut sent);
-            }
+            // Some of a batch has come and some is still under way.
             let before = from.got.len();
             wait("some of it has come", || {
+                if to.client.pending().0 == 0 {
+                    let batch = (sent + 40).min(scale.messages);
+                    while sent < batch {
+                        publish(&to, &mut sent);
+                    }
+                }
                 to.take();
                 from.take();
-                from.got.len() > before || finished(&to, &from, sent)
+                let some_came = from.got.len() > before;
+                some_came && to.client.pending().0 > 0 || finished(&to, &from, sent) && sent == scale.messages
             });
             in_mid_flow += usize::from(to.client.pending().0 > 0);
             broker.restart();

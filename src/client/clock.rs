@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -29,7 +29,7 @@ impl Clock {
     pub fn manual() -> (Clock, ManualClock) {
         let now = Instant::now();
         let wall = (now, SystemTime::now());
-        let timeline = Timeline { now, wall, sleepers: BTreeMap::new(), next_id: 0, drawn: 0 };
+        let timeline = Timeline { now, wall, sleepers: Sleepers::new(), drawn: 0 };
         let manual = Arc::new(Manual { timeline: Mutex::new(timeline), advancing: Mutex::new(()) });
         (Clock { manual: Some(manual.clone()) }, ManualClock { manual })
     }
@@ -70,13 +70,10 @@ impl Clock {
         }
     }
 
-    /// A future that is ready once it is `at`. With the real clock it is to be polled on the reactor's thread, that
-    /// is inside [`reactor::spawn`].
+    /// A future that is ready once it is `at`. With the real clock somebody has to have started the
+    /// [reactor](reactor::start), which wakes it.
     pub fn sleep_until(&self, at: Instant) -> Sleep {
-        Sleep(match &self.manual {
-            None => Kind::Real(smol::Timer::at(at)),
-            Some(manual) => Kind::Manual { manual: manual.clone(), at, id: None },
-        })
+        Sleep { manual: self.manual.clone(), at, id: 0 }
     }
 }
 
@@ -143,9 +140,7 @@ struct Timeline {
     now: Instant,
     /// What the wall clock showed at some time.
     wall: (Instant, SystemTime),
-    /// By deadline, then by age.
-    sleepers: BTreeMap<(Instant, u64), Waker>,
-    next_id: u64,
+    sleepers: Sleepers,
     /// How often [`Clock::lot`] was asked.
     drawn: u32,
 }
@@ -154,68 +149,146 @@ impl Timeline {
     /// Goes to the next deadline that is not after `target` and gives who sleeps for it, or goes to `target` and
     /// gives none.
     fn step(&mut self, target: Instant) -> Option<Vec<Waker>> {
-        let due = self.sleepers.first_key_value().map(|(&(at, _), _)| at).filter(|at| *at <= target);
-        let Some(due) = due else {
-            self.now = self.now.max(target);
-            return None;
-        };
-        self.now = self.now.max(due);
-        let later = self.sleepers.split_off(&(due, u64::MAX));
-        Some(std::mem::replace(&mut self.sleepers, later).into_values().collect())
+        let due = self.sleepers.first().filter(|at| *at <= target);
+        self.now = self.now.max(due.unwrap_or(target));
+        due.map(|due| self.sleepers.take_until(due))
     }
 }
 
-/// What [`Clock::sleep_until`] gives.
-#[derive(Debug)]
-#[must_use = "a sleep does nothing unless polled"]
-pub struct Sleep(Kind);
+/// Who sleeps until when.
+struct Sleepers {
+    /// By deadline, then by age.
+    by_deadline: BTreeMap<(Instant, u64), Waker>,
+    last_id: u64,
+}
 
-enum Kind {
-    Real(smol::Timer),
-    Manual {
-        manual: Arc<Manual>,
-        at: Instant,
-        /// Its place among the sleepers, once polled.
-        id: Option<u64>,
-    },
+impl Sleepers {
+    const fn new() -> Sleepers {
+        Sleepers { by_deadline: BTreeMap::new(), last_id: 0 }
+    }
+
+    /// The next deadline.
+    fn first(&self) -> Option<Instant> {
+        self.by_deadline.first_key_value().map(|(&(at, _), _)| at)
+    }
+
+    /// Adds a sleeper, which has no `id` yet, or wakes another waker for it.
+    fn put(&mut self, at: Instant, id: &mut u64, waker: &Waker) {
+        if *id == 0 {
+            self.last_id += 1;
+            *id = self.last_id;
+        }
+        self.by_deadline.insert((at, *id), waker.clone());
+    }
+
+    /// Those whose deadline is not after `now`.
+    fn take_until(&mut self, now: Instant) -> Vec<Waker> {
+        let later = self.by_deadline.split_off(&(now, u64::MAX));
+        std::mem::replace(&mut self.by_deadline, later).into_values().collect()
+    }
+}
+
+/// The sleepers of the real clock. All share one timer of the system's: to set one interrupts the reactor in its wait,
+/// and most deadlines are far off and never come to pass.
+static REAL: Mutex<Real> = Mutex::new(Real { sleepers: Sleepers::new(), rings: None, keeper: None });
+
+struct Real {
+    sleepers: Sleepers,
+    /// When the timer rings. That is not put off when nobody sleeps until then any more.
+    rings: Option<Instant>,
+    /// Wakes [`keep_time`].
+    keeper: Option<Waker>,
+}
+
+/// Wakes the sleepers of the real clock; one task of the reactor's does that.
+pub(super) async fn keep_time() {
+    let mut timer = smol::Timer::never();
+    let mut set = None;
+    poll_fn(|cx| {
+        loop {
+            let (woken, rings) = {
+                let mut real = REAL.lock();
+                real.keeper = Some(cx.waker().clone());
+                let woken = real.sleepers.take_until(Instant::now());
+                real.rings = real.sleepers.first();
+                (woken, real.rings)
+            };
+            woken.into_iter().for_each(Waker::wake);
+            let Some(at) = rings else { return Poll::Pending };
+            if set != rings {
+                timer.set_at(at);
+                set = rings;
+            }
+            if Pin::new(&mut timer).poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            set = None;
+        }
+    })
+    .await
+}
+
+/// What [`Clock::sleep_until`] gives.
+#[must_use = "a sleep does nothing unless polled"]
+pub struct Sleep {
+    manual: Option<Arc<Manual>>,
+    at: Instant,
+    /// Its place among the sleepers; 0 before it was polled.
+    id: u64,
+}
+
+impl Sleep {
+    /// Until when.
+    pub(super) fn deadline(&self) -> Instant {
+        self.at
+    }
+}
+
+impl fmt::Debug for Sleep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sleep({:?})", self.at)
+    }
 }
 
 impl Future for Sleep {
     type Output = ();
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        match &mut self.0 {
-            Kind::Real(timer) => Pin::new(timer).poll(cx).map(|_| ()),
-            Kind::Manual { manual, at, id } => {
-                let mut timeline = manual.timeline.lock();
-                if timeline.now >= *at {
-                    return Poll::Ready(());
-                }
-                let id = *id.get_or_insert_with(|| {
-                    timeline.next_id += 1;
-                    timeline.next_id
-                });
-                timeline.sleepers.insert((*at, id), cx.waker().clone());
-                Poll::Pending
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Sleep { manual, at, id } = self.get_mut();
+        if let Some(manual) = manual {
+            let mut timeline = manual.timeline.lock();
+            if timeline.now >= *at {
+                return Poll::Ready(());
             }
+            timeline.sleepers.put(*at, id, cx.waker());
+            return Poll::Pending;
         }
+        if Instant::now() >= *at {
+            return Poll::Ready(());
+        }
+        let mut real = REAL.lock();
+        real.sleepers.put(*at, id, cx.waker());
+        if real.rings.is_none_or(|rings| *at < rings) {
+            real.rings = Some(*at);
+            let keeper = real.keeper.clone();
+            drop(real);
+            keeper.inspect(Waker::wake_by_ref);
+        }
+        Poll::Pending
     }
 }
 
 impl Drop for Sleep {
     fn drop(&mut self) {
-        if let Kind::Manual { manual, at, id: Some(id) } = &self.0 {
-            manual.timeline.lock().sleepers.remove(&(*at, *id));
+        if self.id == 0 {
+            return;
         }
-    }
-}
-
-impl fmt::Debug for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Kind::Real(_) => f.write_str("Real"),
-            Kind::Manual { at, .. } => write!(f, "Manual({at:?})"),
-        }
+        let key = (self.at, self.id);
+        // dropped without the lock
+        let _waker = match &self.manual {
+            None => REAL.lock().sleepers.by_deadline.remove(&key),
+            Some(manual) => manual.timeline.lock().sleepers.by_deadline.remove(&key),
+        };
     }
 }
 
@@ -272,7 +345,7 @@ mod tests {
         let mut sleep = clock.sleep_until(clock.now() + Duration::from_secs(1));
         assert!(!poll(&mut sleep, Waker::noop()));
         drop(sleep);
-        assert!(hand.manual.timeline.lock().sleepers.is_empty());
+        assert!(hand.manual.timeline.lock().sleepers.first().is_none());
     }
 
     #[test]

@@ -98,12 +98,7 @@ pub(super) struct Driver {
     unflushed: usize,
     /// Writing failed. Reported once reading has nothing more to tell: the peer may have said why it hung up.
     write_error: Option<io::Error>,
-    /// For the session's deadlines.
     alarm: Alarm,
-    /// For the end of lingering.
-    linger: Alarm,
-    /// For the end of a caller's lease of the reading.
-    lease: Alarm,
 }
 
 impl Driver {
@@ -118,8 +113,6 @@ impl Driver {
             unflushed: 0,
             write_error: None,
             alarm: Alarm::default(),
-            linger: Alarm::default(),
-            lease: Alarm::default(),
         }
     }
 
@@ -161,14 +154,14 @@ impl Driver {
         if let Some(error) = self.write_error.take() {
             return Err(End::Write(error));
         }
-        let (timeout, lingers_until, lease_ends) = {
+        let next = {
             let mut inner = self.shared.enter(self.generation, cx).ok_or(End::Replaced)?;
-            (inner.session.poll_timeout(), inner.lingers_until(), inner.lease_ends())
+            [inner.session.poll_timeout(), inner.lingers_until(), inner.lease_ends()]
+                .into_iter()
+                .flatten()
+                .min()
         };
-        let clock = &self.shared.clock;
-        Ok(self.alarm.poll(timeout, clock, cx)
-            | self.linger.poll(lingers_until, clock, cx)
-            | self.lease.poll(lease_ends, clock, cx))
+        Ok(self.alarm.poll(next, &self.shared.clock, cx))
     }
 
     /// Writes and flushes. What the stream has taken counts as sent once it is flushed: TLS and WebSocket hold bytes back
@@ -181,7 +174,8 @@ impl Driver {
                 let mut inner = self.shared.enter(self.generation, cx).ok_or(End::Replaced)?;
                 inner.take_bytes(self.shared.clock.now(), &mut self.out);
                 if self.out.is_empty() {
-                    if self.out.capacity() > KEEP {
+                    // nor what CONNECT was written from: most connections never have much to say
+                    if self.out.capacity() > KEEP || !inner.session.is_connected() {
                         self.out = Vec::new();
                     }
                     return Ok(());
@@ -258,15 +252,8 @@ impl Driver {
                 if n == 0 {
                     return Ok(());
                 }
-                let outcome = inner.session.handle_input(self.shared.clock.now(), &input[..n]);
-                let accepted = inner.note_accepted();
+                let outcome = inner.take_input(self.shared.clock.now(), &input[..n]);
                 self.shared.release(inner);
-                if accepted {
-                    if self.at == self.out.len() {
-                        (self.out, self.at) = (Vec::new(), 0); // CONNECT has been in it
-                    }
-                    tracing::info!(target: "mqtt", "connected");
-                }
                 outcome?;
             }
         })
@@ -300,47 +287,55 @@ impl Driver {
                     return Poll::Ready(());
                 }
             }
-            if !said {
-                match self.poll_last_words(cx) {
-                    Poll::Ready(true) => {
-                        said = true;
-                        deadline = clock.now() + DRAIN;
-                    }
-                    Poll::Ready(false) => return Poll::Ready(()),
-                    Poll::Pending => {}
-                }
-            }
+            let all_out = match self.poll_rest(cx) {
+                Poll::Ready(true) => true,
+                Poll::Ready(false) => return Poll::Ready(()),
+                Poll::Pending => false,
+            };
             // Also before all is said: the peer may not read as long as it cannot write.
             let mut budget = BUDGET;
-            while !peer_is_done {
-                if budget == 0 {
-                    cx.waker().wake_by_ref();
-                    break;
+            let lease_ends = loop {
+                {
+                    let mut inner = self.shared.lock();
+                    if peer_is_done || !inner.begin_reading(clock.now()) {
+                        break inner.lease_ends();
+                    }
                 }
-                budget -= 1;
-                match self.poll_discard(cx) {
-                    Poll::Pending => break,
-                    Poll::Ready(Ok(n)) if n > 0 => drained += n,
+                let read = if budget > 0 { self.poll_discard(cx) } else { Poll::Pending };
+                self.shared.lock().end_reading(0);
+                match read {
+                    Poll::Pending => break None,
+                    Poll::Ready(Ok(n)) if n > 0 => (drained, budget) = (drained + n, budget - 1),
                     Poll::Ready(Ok(_)) => peer_is_done = true,
                     Poll::Ready(Err(_)) => return Poll::Ready(()),
                 }
+            };
+            // A peer that hangs up at DISCONNECT, as it has to, need not be told.
+            if all_out && !said && !peer_is_done && lease_ends.is_none() {
+                match Pin::new(&mut self.stream).poll_close(cx) {
+                    Poll::Ready(Ok(())) => {
+                        said = true;
+                        deadline = clock.now() + DRAIN;
+                    }
+                    Poll::Ready(Err(_)) => return Poll::Ready(()),
+                    Poll::Pending => {}
+                }
             }
-            let enough = said && (peer_is_done || drained > DRAIN_BYTES);
-            if enough {
+            let enough = all_out && peer_is_done || said && drained > DRAIN_BYTES;
+            if enough || clock.now() >= deadline {
                 return Poll::Ready(());
             }
-            while alarm.poll(Some(deadline), &clock, cx) {
-                if clock.now() >= deadline {
-                    return Poll::Ready(());
-                }
+            let next = lease_ends.map_or(deadline, |at| at.min(deadline));
+            if budget == 0 || alarm.poll(Some(next), &clock, cx) {
+                cx.waker().wake_by_ref();
             }
             Poll::Pending
         })
         .await;
     }
 
-    /// Writes the rest of `out` and ends our direction; false if that is not possible.
-    fn poll_last_words(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+    /// Writes the rest of `out` and has the stream send it; false if that is not possible.
+    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         while self.at < self.out.len() {
             match Pin::new(&mut self.stream).poll_write(cx, &self.out[self.at..]) {
                 Poll::Pending => return Poll::Pending,
@@ -348,8 +343,7 @@ impl Driver {
                 Poll::Ready(Ok(n)) => self.at += n,
             }
         }
-        // close() includes a flush
-        Pin::new(&mut self.stream).poll_close(cx).map(|outcome| outcome.is_ok())
+        Pin::new(&mut self.stream).poll_flush(cx).map(|outcome| outcome.is_ok())
     }
 
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
@@ -360,7 +354,7 @@ impl Driver {
 /// A sleep that is set anew only when it would come too late: deadlines mostly move back, and a wake-up that turns out
 /// too early costs less than a timer per packet. Boxed: few connections have one at a time.
 #[derive(Default)]
-struct Alarm(Option<Box<(Instant, Sleep)>>);
+struct Alarm(Option<Box<Sleep>>);
 
 impl Alarm {
     /// Whether it may be `at`; if not, `cx` is woken then.
@@ -369,11 +363,11 @@ impl Alarm {
             self.0 = None;
             return false;
         };
-        let (_, sleep): &mut (Instant, Sleep) = match &mut self.0 {
-            Some(armed) if armed.0 <= at => armed,
-            late => late.insert(Box::new((at, clock.sleep_until(at)))),
+        let sleep = match &mut self.0 {
+            Some(armed) if armed.deadline() <= at => armed,
+            late => late.insert(Box::new(clock.sleep_until(at))),
         };
-        let due = Pin::new(sleep).poll(cx).is_ready();
+        let due = Pin::new(&mut **sleep).poll(cx).is_ready();
         if due {
             self.0 = None;
         }

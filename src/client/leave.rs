@@ -4,7 +4,9 @@ use std::time::Instant;
 
 use super::State;
 use super::dialogue::Pause;
+use super::reader::Reader;
 use super::shared::{DIRECT_BYTES, Inner, send};
+use crate::net;
 use crate::session::{Event, Events, Token};
 
 /// What is left to do for a connection that the caller has ended.
@@ -13,23 +15,32 @@ pub(super) struct Farewell {
     pub(super) bytes: Vec<u8>,
     /// The caller has seen the connection and hears of its end.
     pub(super) offline: bool,
+    /// Where a caller can wait for the broker's end of it.
+    pub(super) socket: Option<net::Tcp>,
 }
 
 impl Inner {
     /// Ends what is going on, by `close` (which flushes) or by another `connect` (which does not); whether there was an
     /// accepted connection. That one is left to its task with its last words; it is [`closing`](Self::closing) until they
-    /// are said.
-    pub(super) fn leave(&mut self, now: Instant, flush: bool) -> bool {
+    /// are said. `lends`: the caller may wait for the end of it at the socket.
+    pub(super) fn leave(&mut self, now: Instant, flush: bool, lends: bool) -> bool {
         let was_connected = self.state == State::Connected;
         self.generation += 1;
-        if was_connected {
-            let bytes = self.last_words(now, flush);
-            self.farewell = Some(Box::new(Farewell { bytes, offline: false }));
-            self.closing = true;
-        }
+        let farewell = was_connected.then(|| {
+            let (bytes, socket) = self.last_words(now, flush);
+            let socket = socket.filter(|_| lends && bytes.is_empty());
+            Box::new(Farewell { bytes, offline: false, socket })
+        });
         if self.state != State::Idle {
             self.session.set_offline_queue(false);
             self.end_connection(self.keep);
+        }
+        if let Some(farewell) = farewell {
+            if farewell.socket.is_some() {
+                self.reader = Reader::lent_from(now);
+            }
+            self.farewell = Some(farewell);
+            self.closing = true;
         }
         self.pause = Pause::None;
         self.state = State::Idle;
@@ -37,8 +48,8 @@ impl Inner {
     }
 
     /// Everything that is still to be written, DISCONNECT last, but for what the task has taken and what the system
-    /// takes now.
-    fn last_words(&mut self, now: Instant, flush: bool) -> Vec<u8> {
+    /// takes now; and the socket, if callers may use it.
+    fn last_words(&mut self, now: Instant, flush: bool) -> (Vec<u8>, Option<net::Tcp>) {
         let mut bytes = Vec::new();
         if flush {
             // Each round lets more of the queue into the window.
@@ -54,12 +65,13 @@ impl Inner {
             self.session.disconnect();
         }
         self.take_all(now, &mut bytes);
-        if let Some(socket) = self.writer.direct.take()
-            && let Ok(n) = send(&socket, &bytes[..bytes.len().min(DIRECT_BYTES)])
+        let socket = self.writer.direct.take();
+        if let Some(socket) = &socket
+            && let Ok(n) = send(socket, &bytes[..bytes.len().min(DIRECT_BYTES)])
         {
             bytes.drain(..n);
         }
-        bytes
+        (bytes, socket)
     }
 
     /// Moves what is unsent to `bytes`, so that the session is through with it. What the task has taken it will write.

@@ -3,21 +3,35 @@
 //! It is called `mqtt-reactor` and is started at first use. Signals are blocked in it and in the helper threads that it
 //! starts itself (async-io's, the ones that resolve names), so that a signal always reaches the program's own threads.
 
-use std::future::{Future, pending};
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::future::Future;
 use std::io;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use futures_lite::future::block_on;
+use async_task::{Builder, Runnable};
+use futures_lite::future::{block_on, yield_now};
 use parking_lot::Mutex;
-use smol::{Executor, Task};
+use smol::Task;
+use smol::channel::{Receiver, Sender, unbounded};
 
-use super::shutdown;
+use super::{clock, shutdown};
 use crate::sys;
 
-static EXECUTOR: Executor<'static> = Executor::new();
+/// Tasks that something has happened for, oldest first.
+static READY: LazyLock<(Sender<Runnable>, Receiver<Runnable>)> = LazyLock::new(unbounded);
+
+/// After so many tasks in a row the thread looks at its sockets.
+const ROUND: usize = 200;
+
+thread_local! {
+    /// The tasks that [`here`] is to run on this thread.
+    static HERE: RefCell<Option<VecDeque<Runnable>>> = const { RefCell::new(None) };
+}
 
 /// Set once the thread runs.
 static RUNNING: AtomicBool = AtomicBool::new(false);
@@ -45,8 +59,12 @@ pub fn start() -> io::Result<()> {
             smol::block_on(async {
                 smol::Timer::after(Duration::ZERO).await;
             });
+            // Only here: setting a timer of async-io's on another thread wakes this one for nothing.
+            let (runnable, task) = async_task::spawn(clock::keep_time(), pass);
+            runnable.schedule();
+            task.detach();
             let _ = ready.send(());
-            smol::block_on(EXECUTOR.run(pending::<()>()));
+            smol::block_on(run());
         })
     })?;
     is_ready.recv().map_err(|_| io::Error::other("the network thread ended"))?;
@@ -61,14 +79,69 @@ pub fn spawn<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static
     if let Err(error) = start() {
         tracing::error!(target: "mqtt", "cannot start the network thread: {error}");
     }
-    EXECUTOR.spawn(future)
+    add(future)
+}
+
+/// Calls `f` and runs what that makes ready on this thread: for a caller that will wait for the outcome, waking another
+/// thread for it takes longer than all that has to be done. What stays to be waited for is the reactor's again.
+pub fn here<R>(f: impl FnOnce() -> R) -> R {
+    let outermost =
+        local(|tasks| tasks.is_none().then(|| *tasks = Some(VecDeque::new())).is_some()).unwrap_or_default();
+    let result = f();
+    if outermost {
+        for _ in 0..ROUND {
+            let Some(task) = local(|tasks| tasks.as_mut()?.pop_front()).flatten() else { break };
+            task.run();
+        }
+        let rest = local(Option::take).flatten();
+        rest.into_iter().flatten().for_each(schedule);
+    }
+    result
+}
+
+/// Whether this is not the reactor's thread but one that is in [`here`].
+pub fn is_elsewhere() -> bool {
+    local(|tasks| tasks.is_some()).unwrap_or_default()
+}
+
+/// What [`here`] is to run; none when the thread ends.
+fn local<R>(f: impl FnOnce(&mut Option<VecDeque<Runnable>>) -> R) -> Option<R> {
+    HERE.try_with(|tasks| f(&mut tasks.borrow_mut())).ok()
+}
+
+fn add<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> Task<T> {
+    let (runnable, task) = Builder::new().propagate_panic(true).spawn(|()| future, schedule);
+    runnable.schedule();
+    task
+}
+
+fn schedule(task: Runnable) {
+    let mut task = Some(task);
+    local(|tasks| tasks.iter_mut().for_each(|tasks| tasks.extend(task.take())));
+    task.into_iter().for_each(pass);
+}
+
+/// Has the thread run a task.
+fn pass(task: Runnable) {
+    let _ = READY.0.try_send(task); // the channel has no bound and is never closed
+}
+
+async fn run() {
+    loop {
+        for _ in 0..ROUND {
+            if let Ok(task) = READY.1.recv().await {
+                task.run();
+            }
+        }
+        yield_now().await;
+    }
 }
 
 /// Waits until everything that is ready to run now has been polled once. Does not wait on the reactor's own thread.
 pub fn settle() {
     if RUNNING.load(Ordering::Acquire) && thread::current().name() != Some(NAME) {
         // Ready tasks stand in one queue, oldest first.
-        block_on(EXECUTOR.spawn(async {}));
+        block_on(add(async {}));
     }
 }
 

@@ -21,7 +21,8 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use super::driver::{End, with_input};
-use super::shared::{Inner, Shared};
+use super::reactor;
+use super::shared::{Inner, Shared, wake};
 use crate::net;
 
 /// How long a caller that went on to other things keeps the socket.
@@ -55,6 +56,11 @@ enum Who {
 }
 
 impl Reader {
+    /// For a caller that has just done something on the socket and is likely to wait for the answer.
+    pub(super) fn lent_from(now: Instant) -> Reader {
+        Reader { who: Who::Lent(now + LEASE), ..Reader::default() }
+    }
+
     /// The task comes by at this time without being woken.
     pub(super) fn watched_until(&self) -> Option<Instant> {
         match self.who {
@@ -75,10 +81,11 @@ impl Shared {
         };
         // What has ended stays readable: a caller would come back at once, again and again.
         let ended = inner.reader.end.is_some();
-        if !free || ended || inner.paused || !inner.session.is_connected() || self.clock.is_manual() {
+        if !free || ended || inner.paused || self.clock.is_manual() {
             return None;
         }
-        let socket = inner.direct()?.clone();
+        let closing = inner.farewell.as_ref().and_then(|farewell| farewell.socket.as_ref());
+        let socket = inner.direct().or(closing)?.clone();
         inner.reader.who = Who::Caller;
         Some(socket)
     }
@@ -89,7 +96,12 @@ impl Shared {
         if inner.reader.who != Who::Caller {
             return false; // closed or replaced meanwhile
         }
-        let Some(socket) = inner.direct().cloned() else { return false };
+        let Some(socket) = inner.direct().cloned() else {
+            // the end of a connection that says goodbye
+            inner.reader.who = Who::Task;
+            reactor::here(|| wake(inner));
+            return false;
+        };
         let now = self.clock.now();
         let to_task = with_input(|input| match socket.get_ref().read(input) {
             Ok(0) => {
@@ -98,7 +110,7 @@ impl Shared {
             }
             Ok(n) => {
                 inner.reader.last = n;
-                let outcome = inner.session.handle_input(now, &input[..n]);
+                let outcome = inner.take_input(now, &input[..n]);
                 let violated = outcome.is_err();
                 inner.reader.end = outcome.err().map(|error| Box::new(End::from(error)));
                 violated || inner.is_much(n)

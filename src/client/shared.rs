@@ -18,7 +18,7 @@ use super::supervisor::Supervisor;
 use super::{Clock, Sending, Sink, State, reactor};
 use crate::codec::Qos;
 use crate::net;
-use crate::session::{Event, Events, Keep, Session};
+use crate::session::{self, Event, Events, Keep, Session};
 
 /// The writer, once woken, waits this long for more before it takes the bytes: waking it costs the caller more than
 /// encoding many messages does.
@@ -199,9 +199,16 @@ impl Shared {
     // What callers do.
 
     pub(super) fn connect(self: &Arc<Self>, options: Options) {
+        // TLS reads files and computes: not on the caller's thread
+        let is_plain =
+            options.profiles.first().is_some_and(|profile| profile.transport == net::Transport::default());
+        if is_plain { reactor::here(|| self.begin(options)) } else { self.begin(options) }
+    }
+
+    fn begin(self: &Arc<Self>, options: Options) {
         let started = reactor::start();
         let mut inner = self.lock();
-        let was_connected = inner.leave(self.clock.now(), false);
+        let was_connected = inner.leave(self.clock.now(), false, false);
         let offline = inner.purge(false, was_connected);
         if let Some(farewell) = &mut inner.farewell {
             farewell.offline |= offline && was_connected;
@@ -232,8 +239,14 @@ impl Shared {
     }
 
     pub(super) fn close(&self) {
+        let is_plain = self.lock().direct().is_some();
+        if is_plain { reactor::here(|| self.end()) } else { self.end() }
+    }
+
+    /// [`close`](Self::close), with all that is left to be done in the background.
+    pub(super) fn end(&self) {
         let mut inner = self.lock();
-        let was_connected = inner.leave(self.clock.now(), true);
+        let was_connected = inner.leave(self.clock.now(), true, self.callers_read());
         let offline = inner.purge(true, was_connected);
         if let Some(farewell) = &mut inner.farewell {
             farewell.offline |= offline && was_connected;
@@ -241,6 +254,11 @@ impl Shared {
         let waker = inner.waker.take();
         self.release(inner);
         waker.inspect(Waker::wake_by_ref);
+    }
+
+    /// Whether this runs on the thread of a caller that may read from the socket when it waits next.
+    pub(super) fn callers_read(&self) -> bool {
+        reactor::is_elsewhere() && !self.clock.is_manual()
     }
 
     pub(super) fn swap_events(&self, empty: &mut Events) {
@@ -364,25 +382,28 @@ impl Inner {
     // A connection, seen by its task.
 
     /// A byte stream is up.
-    pub(super) fn opened(&mut self, direct: Option<net::Tcp>) {
+    ///
+    /// `lent_at`: the caller whose thread this is may read from it, from now on.
+    pub(super) fn opened(&mut self, direct: Option<net::Tcp>, lent_at: Option<Instant>) {
         let stats = self.session.stats();
+        let lent_at = lent_at.filter(|_| direct.is_some());
+        self.reader = lent_at.map_or_else(Reader::default, Reader::lent_from);
         self.writer = Writer { direct, before: (stats.bytes_in, stats.bytes_out), ..Writer::default() };
-        self.reader = Reader::default();
         self.paused = false;
     }
 
-    /// Bytes came: whether the broker accepted the connection by them.
-    #[inline]
-    pub(super) fn note_accepted(&mut self) -> bool {
-        if self.state == State::Connected || !self.session.is_connected() {
-            return false;
+    /// Hands bytes that came to the session. The broker may accept the connection by them.
+    pub(super) fn take_input(&mut self, now: Instant, bytes: &[u8]) -> Result<(), session::Error> {
+        let outcome = self.session.handle_input(now, bytes);
+        if self.state != State::Connected && self.session.is_connected() {
+            if self.state == State::Reconnecting {
+                self.reconnects += 1;
+            }
+            self.state = State::Connected;
+            self.session.set_offline_queue(self.reconnects_after_loss);
+            tracing::info!(target: "mqtt", "connected");
         }
-        if self.state == State::Reconnecting {
-            self.reconnects += 1;
-        }
-        self.state = State::Connected;
-        self.session.set_offline_queue(self.reconnects_after_loss);
-        true
+        outcome
     }
 
     /// Takes the bytes to be written, unless there are none or the writer has to linger for more.

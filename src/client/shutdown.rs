@@ -40,7 +40,7 @@ pub fn shutdown_all(limit: Duration, which: impl Fn(&Client) -> bool) {
     };
     let clients: Vec<Client> = clients.into_iter().filter(which).collect();
     for client in &clients {
-        client.close();
+        client.shared.end(); // in the background: this may be a thread that has ended all but itself
     }
     for client in &clients {
         client.shared.await_goodbye(deadline);

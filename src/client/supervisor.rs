@@ -270,7 +270,7 @@ impl Supervisor {
         let Some(mut inner) = self.shared.current(self.generation) else { return false };
         let connect = introduction.unwrap_or(&profile.connect);
         inner.keep = connect.keep();
-        inner.opened(stream.direct());
+        inner.opened(stream.direct(), self.shared.callers_read().then(|| self.clock().now()));
         let Inner { session, will, .. } = &mut *inner;
         let will = match will {
             Some(replaced) if introduction.is_none() => (**replaced).as_ref(),
@@ -449,6 +449,8 @@ mod tests {
         let options = Options::new(Profile::new(server, ConnectOptions::default()));
         let session = session::Session::new(Default::default());
         let shared = Shared::new(session, Default::default(), Arc::new(Deaf));
+        let opening = size_of_val(&Supervisor::new(shared.clone(), 1, options.clone()).open());
+        assert!(opening <= 2048, "{opening} bytes: box handshakes");
         let task = size_of_val(&Supervisor::new(shared, 1, options).run(None));
         assert!(task <= 256, "{task} bytes: box what only some steps need");
         assert!(size_of::<Shared>() <= 720, "{} bytes", size_of::<Shared>());

@@ -244,9 +244,9 @@ impl Cursor {
         self.granted.borrow().get(index).map(|(filter, qos)| (std::ptr::from_ref(&**filter), *qos))
     }
 
-    /// This client has events.
+    /// This client has events, or will have soon.
     #[inline]
-    fn note(&self, key: u32) {
+    pub(crate) fn note(&self, key: u32) {
         let mut recent = self.recent.get();
         if recent[0] != key {
             let at = recent.iter().position(|other| *other == key).unwrap_or(MAX_SOCKETS - 1);

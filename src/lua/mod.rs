@@ -46,7 +46,7 @@ use event_loop::Cursor;
 use event_queue::EventQueue;
 use nodemcu::host::Lookups;
 use nodemcu::tmr::Timers;
-use peer::{Peers, slot};
+use peer::{Peer, Peers, slot};
 
 #[doc(hidden)]
 pub use mgos::fuzz_config;
@@ -373,6 +373,22 @@ impl State {
         let mut leaving: Vec<u64> = self.peers.all().iter().map(|peer| peer.client.id()).collect();
         leaving.extend(self.peers.take_active().iter().map(|peer| peer.client.id()));
         client::shutdown_all(GOODBYE, |client| leaving.contains(&client.id()));
+    }
+
+    /// Has a client connect. From here on it lives until it is idle, whoever refers to it.
+    fn connect(
+        &self,
+        lua: &Lua,
+        peer: &Rc<Peer>,
+        object: &AnyUserData,
+        options: client::Options,
+    ) -> mlua::Result<()> {
+        if self.peers.activate(peer) {
+            self.anchor(lua, peer.key, object)?;
+        }
+        self.cursor.note(peer.key);
+        peer.client.connect(options);
+        Ok(())
     }
 
     /// Lets an object live without being referred to.

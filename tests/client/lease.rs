@@ -101,6 +101,55 @@ fn a_lease_that_is_renewed_loses_nothing() {
 }
 
 #[test]
+fn the_answer_to_connect_is_read_by_a_caller_that_waits() {
+    let server = Listener::new();
+    for (answer, outcome) in [(ACCEPTED, CONNECTED), ([0x20, 2, 0, 5], Seen::Failed(5))] {
+        let mut tested = Tested::new();
+        tested.client.connect(options(server.port()));
+        let socket = tested.client.lend().expect("CONNECT is out: nothing is left to be done but to wait");
+        let mut peer = server.accept();
+        peer.expect_connect();
+        peer.send(&answer);
+        readable(&socket);
+        tested.client.serve();
+        tested.client.give_back();
+        assert_eq!(tested.next(), outcome);
+    }
+}
+
+#[test]
+fn the_answer_to_connect_is_read_in_the_background_when_no_caller_waits() {
+    let server = Listener::new();
+    let mut tested = Tested::new();
+    tested.client.connect(options(server.port()));
+    let mut peer = server.accept();
+    peer.expect_connect();
+    peer.send(&ACCEPTED);
+    assert_eq!(tested.next(), CONNECTED);
+}
+
+#[test]
+fn the_end_of_a_connection_that_was_closed_is_found_by_a_caller_that_waits() {
+    let server = Listener::new();
+    let (mut tested, mut peer, _) = lent(&server);
+    tested.client.close();
+    let socket = tested.client.lend().expect("all is said");
+    peer.expect(&DISCONNECT);
+    peer.send(&message("t", b"too late"));
+    drop(peer);
+    while tested.client.busy() {
+        readable(&socket);
+        if tested.client.lend().is_none() {
+            break; // the rest is the task's
+        }
+        tested.client.serve();
+    }
+    assert_eq!(tested.next(), Seen::Offline, "and not the message");
+    assert_eq!(tested.client.state(), State::Idle);
+    tested.expect_rest();
+}
+
+#[test]
 fn close_ends_a_lease() {
     let server = Listener::new();
     let (mut tested, mut peer, socket) = lent(&server);
@@ -109,7 +158,6 @@ fn close_ends_a_lease() {
     tested.client.close();
     assert!(!tested.client.serve(), "it is no longer the caller's to read");
     tested.client.give_back();
-    assert!(tested.client.lend().is_none());
     peer.expect(&DISCONNECT);
     peer.expect_eof();
     drop(peer);

@@ -198,8 +198,8 @@ describe("kit.clock", function()
     clock:advance(1) -- what came up meanwhile goes out with it
     assert.are.equal(5, #log)
     assert.are.equal(0, (client:pending()))
-    client:connect("127.0.0.1", broker.port) -- the answer comes too late once
-    broker:faults { delay = 25 }
+    broker:faults { delay = 25 } -- the answer comes too late once
+    client:connect("127.0.0.1", broker.port)
     clock:advance(20 * 1000)
     assert.are.same({ "connfail", mqtt.CONN_FAIL_TIMEOUT_RECEIVING }, { log[#log][1], log[#log][2] })
   end)

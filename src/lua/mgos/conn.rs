@@ -279,11 +279,7 @@ fn start(state: &Rc<State>, target: &Target, lua: &Lua) -> Result<(), Raise> {
         plan::options(sections, &connection.device_id(), &state.map(), &mut brokers).map_err(Raise)?
     };
     forget_attempts(state, target)?;
-    if state.peers.activate(peer) {
-        state.anchor(lua, peer.key, object)?;
-    }
-    peer.client.connect(options);
-    Ok(())
+    Ok(state.connect(lua, peer, object, options)?)
 }
 
 /// What Lua has taken of the attempts before this and not come to is not told.

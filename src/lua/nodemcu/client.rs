@@ -229,11 +229,8 @@ fn connect(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
         device.accepted.set(false);
     }
     target.set(args, slot::NOK, request.nok)?;
-    if state.peers.activate(peer) {
-        state.anchor(args.lua, peer.key, object)?;
-    }
     device.connected_at.set(state.steps.get());
-    peer.client.connect(options);
+    state.connect(args.lua, peer, object, options)?;
     reply(args.lua, true)
 }
 
