@@ -63,7 +63,7 @@ fn resolve(state: &Rc<State>, args: &Args<'_>) -> Reply {
     state.lookups.0.set(state.lookups.0.get() + 1);
     let queue = state.queue.clone();
     reactor::spawn(async move {
-        let found = smol::net::resolve((name, 0)).await.unwrap_or_default();
+        let found = crate::net::resolve(&name, 0).await.unwrap_or_default();
         let address = found.into_iter().find(SocketAddr::is_ipv4);
         queue.push(Entry::Resolved { key, address: address.map(|address| address.ip().to_string()) });
     })
