@@ -34,7 +34,7 @@ use std::hash::BuildHasher;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use mlua::{AnyUserData, Function, IntoLuaMulti, Lua, MultiValue, Table, Value};
 
@@ -310,9 +310,8 @@ struct State {
     /// Counters of clients that have been collected.
     past: Cell<Stats>,
     last_key: Cell<u32>,
-    /// When the module was opened, by both clocks of the host.
+    /// When the module was opened.
     started: Instant,
-    started_at: SystemTime,
 }
 
 impl State {
@@ -336,7 +335,6 @@ impl State {
             past: Cell::default(),
             last_key: Cell::new(event_loop::STATE),
             started: Instant::now(),
-            started_at: SystemTime::now(),
         }
     }
 

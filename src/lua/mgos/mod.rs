@@ -38,8 +38,8 @@ const CONSOLE: &str = "mqtt.mgos.console";
 pub(super) fn open(maker: &Maker<'_>) -> mlua::Result<(Table, Table)> {
     conn::register(maker)?;
     let lua = maker.lua;
-    let emit =
-        maker.function("emit", |state, args| publish::emit(&conn::default(state, args.lua)?, &args))?;
+    let emit = maker
+        .function("emit", |state, args| publish::emit(state, &conn::default(state, args.lua)?, &args))?;
     let console: Function = lua.load(include_str!("console.lua")).set_name("=mgos_mqtt").call(emit)?;
     lua.set_named_registry_value(CONSOLE, console)?;
 

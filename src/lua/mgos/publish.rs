@@ -158,13 +158,14 @@ const ERROR: u8 = 0;
 
 /// Of `console.lua`: publishes what was written to the descriptor 1 or 2, if the configuration names a topic for it.
 /// Never fails: printing shall not.
-pub(super) fn emit(target: &Target, args: &Args<'_>) -> Reply {
+pub(super) fn emit(state: &State, target: &Target, args: &Args<'_>) -> Reply {
     let fd = args.at(1).integer(1..=2)? as u8;
     let text = args.at(2).bytes()?;
     let text = text.as_bytes();
     let text = text.strip_suffix(b"\n").unwrap_or(&text);
     let connection = target.connection()?;
-    let Some((topic, prefix)) = line_start(connection, fd) else { return reply(args.lua, ()) };
+    let wall = state.clock.borrow().wall();
+    let Some((topic, prefix)) = line_start(connection, fd, wall) else { return reply(args.lua, ()) };
     if target.peer.client.unsent_bytes() <= MAX_UNSENT {
         let _ = offer(target, &topic, &[prefix.as_bytes(), text].concat(), Qos::AtMostOnce, false);
     }
@@ -172,7 +173,7 @@ pub(super) fn emit(target: &Target, args: &Args<'_>) -> Reply {
 }
 
 /// Where to publish, and `id seq time level|`.
-fn line_start(connection: &Connection, fd: u8) -> Option<(String, String)> {
+fn line_start(connection: &Connection, fd: u8, wall: SystemTime) -> Option<(String, String)> {
     let id = connection.device_id();
     let config = connection.config.borrow();
     let config = config.as_ref()?;
@@ -187,7 +188,7 @@ fn line_start(connection: &Connection, fd: u8) -> Option<(String, String)> {
     };
     let number = connection.lines.get();
     connection.lines.set(number + 1);
-    let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let time = wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Some((topic.clone(), format!("{id} {number} {:.3} {level}|", time.as_secs_f64())))
 }
 

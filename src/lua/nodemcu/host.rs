@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use mlua::{Table, Value};
 
@@ -42,12 +42,7 @@ pub(crate) fn open(maker: &Maker<'_>) -> mlua::Result<Table> {
 
 /// Seconds since 1970 and microseconds. On a virtual clock they pass with it.
 fn time(state: &State, args: &Args<'_>) -> Reply {
-    let now = if state.clock.borrow().is_manual() {
-        state.started_at + state.now().saturating_duration_since(state.started)
-    } else {
-        SystemTime::now()
-    };
-    let since = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    let since = state.clock.borrow().wall().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     reply(args.lua, (since.as_secs(), since.subsec_micros()))
 }
 
