@@ -188,62 +188,44 @@ struct Maker<'a> {
 
 impl Maker<'_> {
     /// A function that scripts call by this name.
-    fn function(
+    fn function<E: Into<Thrown>>(
         &self,
         name: &'static str,
-        f: impl Fn(&Rc<State>, Args<'_>) -> Reply + 'static,
+        f: impl Fn(&Rc<State>, Args<'_>) -> Result<MultiValue, E> + 'static,
     ) -> mlua::Result<Function> {
         hot::wrap(self.lua, &self.shell, self.ordinary(name, f)?)
     }
 
-    /// A function that calls the script's own functions.
-    fn calling(
-        &self,
-        name: &'static str,
-        f: impl Fn(&Rc<State>, Args<'_>) -> Result<MultiValue, Thrown> + 'static,
-    ) -> mlua::Result<Function> {
-        let state = self.state.clone();
-        let ordinary = self.lua.create_function(move |lua, values: MultiValue| {
-            match f(&state, Args::new(lua, name, values)) {
-                Ok(mut results) => {
-                    results.push_front(Value::Boolean(true));
-                    Ok(results)
-                }
-                Err(Thrown::Raise(Raise(message))) => (false, message).into_lua_multi(lua),
-                Err(Thrown::Value(error)) => (Value::Nil, error).into_lua_multi(lua),
-            }
-        })?;
-        hot::wrap(self.lua, &self.shell, ordinary)
-    }
-
     /// Adds a function to a table.
-    fn add(
+    fn add<E: Into<Thrown>>(
         &self,
         table: &Table,
         name: &'static str,
-        f: impl Fn(&Rc<State>, Args<'_>) -> Reply + 'static,
+        f: impl Fn(&Rc<State>, Args<'_>) -> Result<MultiValue, E> + 'static,
     ) -> mlua::Result<()> {
         table.raw_set(name, self.function(name, f)?)
     }
 
-    /// The mlua function inside: true and values, or false and a message. It never returns an error, because those of
-    /// mlua are userdata.
-    fn ordinary(
+    /// The mlua function inside: true and values, false and a message, or nil and the error of a script's function. It
+    /// never returns an error, because those of mlua are userdata.
+    fn ordinary<E: Into<Thrown>>(
         &self,
         name: &'static str,
-        f: impl Fn(&Rc<State>, Args<'_>) -> Reply + 'static,
+        f: impl Fn(&Rc<State>, Args<'_>) -> Result<MultiValue, E> + 'static,
     ) -> mlua::Result<Function> {
         let state = self.state.clone();
         self.lua.create_function(move |lua, values: MultiValue| {
             let args = Args::new(lua, name, values);
             // a panic is a bug of ours; mlua would make a userdata of it
             let outcome = catch_unwind(AssertUnwindSafe(|| f(&state, args)));
-            match outcome.unwrap_or_else(|_| Err(Raise(INTERNAL_ERROR.to_owned()))) {
+            let panicked = |_| Err(Raise(INTERNAL_ERROR.to_owned()).into());
+            match outcome.map_or_else(panicked, |result| result.map_err(Into::into)) {
                 Ok(mut results) => {
                     results.push_front(Value::Boolean(true));
                     Ok(results)
                 }
-                Err(Raise(message)) => (false, message).into_lua_multi(lua),
+                Err(Thrown::Raise(Raise(message))) => (false, message).into_lua_multi(lua),
+                Err(Thrown::Value(error)) => (Value::Nil, error).into_lua_multi(lua),
             }
         })
     }
@@ -421,4 +403,25 @@ fn add(mut sum: Stats, more: Stats) -> Stats {
     }
     sum.reconnects += more.reconnects;
     sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_an_error_of_the_script() {
+        let lua = Lua::new();
+        let state = Rc::new(State::new(EventQueue::new().unwrap(), Options::default()));
+        let shell = hot::shell(&lua, state.clone()).unwrap();
+        let maker = Maker { lua: &lua, state, shell };
+        let plain = maker.function("plain", |_, _| -> Reply { panic!("on purpose") }).unwrap();
+        let calling =
+            maker.function("calling", |_, _| -> Result<_, Thrown> { panic!("on purpose") }).unwrap();
+        for function in [plain, calling] {
+            let pcall: Function = lua.globals().get("pcall").unwrap();
+            let (ok, message): (bool, String) = pcall.call(function).unwrap();
+            assert!(!ok && message.ends_with(INTERNAL_ERROR), "{message}");
+        }
+    }
 }
