@@ -73,18 +73,16 @@ pub(super) fn open(maker: &Maker<'_>) -> mlua::Result<Table> {
 /// The time of a broker that is started now, if it is a test's.
 pub(super) fn time(state: &State) -> Option<Arc<dyn Time>> {
     let clock = state.clock.borrow().clone();
-    clock.is_manual().then(|| Arc::new(BrokerTime(clock)) as Arc<dyn Time>)
+    clock.is_manual().then(|| Arc::new(clock) as Arc<dyn Time>)
 }
 
-struct BrokerTime(Clock);
-
-impl Time for BrokerTime {
+impl Time for Clock {
     fn now(&self) -> Instant {
-        self.0.now()
+        Clock::now(self)
     }
 
     fn sleep_until(&self, at: Instant) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        Box::pin(self.0.sleep_until(at))
+        Box::pin(Clock::sleep_until(self, at))
     }
 }
 
