@@ -274,12 +274,13 @@ struct State {
     peers: Peers,
     timers: Timers,
     lookups: Lookups,
-    options: Options,
+    chip_id: Option<u32>,
+    as_esp8266: bool,
     /// For clients made and timers armed from now on.
     clock: RefCell<Clock>,
-    /// Where connects go: as the options say, or as a test does.
-    led: RefCell<Rc<Routes>>,
+    /// Where connects go: as the options say, unless a test leads them elsewhere.
     map: Rc<Routes>,
+    led: RefCell<Option<Rc<Routes>>>,
     /// The embedded brokers that were started.
     brokers: RefCell<Vec<Weak<Broker>>>,
     /// `mqtt.stop` was called.
@@ -298,17 +299,18 @@ struct State {
 
 impl State {
     fn new(queue: EventQueue, options: Options) -> State {
-        let map = Rc::new(options.map.clone());
+        let Options { chip_id, map, as_esp8266 } = options;
         State {
             queue: Arc::new(queue),
             cursor: Cursor::default(),
             peers: Peers::default(),
             timers: Timers::default(),
             lookups: Lookups::default(),
-            options,
+            chip_id,
+            as_esp8266,
             clock: RefCell::default(),
-            led: RefCell::new(map.clone()),
-            map,
+            map: Rc::new(map),
+            led: RefCell::default(),
             brokers: RefCell::default(),
             stopping: Cell::new(false),
             dispatching: Cell::new(false),
@@ -333,12 +335,12 @@ impl State {
 
     /// Where connects go.
     fn map(&self) -> Rc<Routes> {
-        self.led.borrow().clone()
+        self.led.borrow().as_ref().unwrap_or(&self.map).clone()
     }
 
     /// The prefix and six hexadecimal digits: the chip's, or random ones.
     fn default_id(&self, prefix: &str) -> String {
-        let chip = self.options.chip_id.unwrap_or_else(|| RandomState::new().hash_one(0) as u32);
+        let chip = self.chip_id.unwrap_or_else(|| RandomState::new().hash_one(0) as u32);
         format!("{prefix}_{:06X}", chip & 0xFF_FFFF)
     }
 

@@ -94,10 +94,10 @@ fn set_clock(state: &State, clock: Clock) {
 /// Leads all connects to a port of this machine, without TLS; nil: no longer.
 fn lead(state: &Rc<State>, args: Args<'_>) -> Reply {
     let routes = match args.at(1).given() {
-        None => state.map.clone(),
+        None => None,
         Some(port) => {
             let route: Result<Route, _> = format!("*=mqtt://127.0.0.1:{}", port.integer(1..=65535)?).parse();
-            Rc::new(Routes::quiet(route.map_err(Raise)?))
+            Some(Rc::new(Routes::quiet(route.map_err(Raise)?)))
         }
     };
     state.led.replace(routes);

@@ -223,7 +223,7 @@ fn connect(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
         let slots = [slot::OK, slot::NOK, slot::CONNECT, slot::CONNFAIL];
         call.key == peer.key && slots.contains(&call.slot)
     });
-    let keeps_ok = state.options.as_esp8266 && request.ok.is_none() && !peer.has(slot::CONNECT);
+    let keeps_ok = state.as_esp8266 && request.ok.is_none() && !peer.has(slot::CONNECT);
     if !keeps_ok {
         target.set(args, slot::OK, request.ok)?;
         device.accepted.set(false);
@@ -373,7 +373,7 @@ fn get_state(_: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
 fn close(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     let peer = &target.peer;
     let device = target.device()?;
-    if state.options.as_esp8266
+    if state.as_esp8266
         && device.connected_at.get() == state.steps.get()
         && peer.client.state() == Activity::Connecting
     {

@@ -223,7 +223,7 @@ fn new_client(state: &Rc<State>, args: Args<'_>) -> Reply {
         will: RefCell::default(),
         announced: Cell::new(false),
         connected_at: Cell::new(u64::MAX),
-        ok_stays: state.options.as_esp8266,
+        ok_stays: state.as_esp8266,
         accepted: Cell::new(false),
         suback_by_on: Cell::new(true),
     };
