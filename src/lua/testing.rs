@@ -104,15 +104,15 @@ fn lead(state: &Rc<State>, args: Args<'_>) -> Reply {
     reply(args.lua, ())
 }
 
-/// Whether everything that the clients and the brokers of this state have to do with each other is done, so that only
-/// Lua or a deadline can bring about more. Peers that are none of these brokers are asked for nothing: what they have
-/// sent counts as soon as it is in a client's socket.
+/// Whether everything that the clients and the brokers of this state have to do with each other is done, and every name
+/// that a script asks for is found, so that only Lua or a deadline can bring about more. Peers that are none of these
+/// brokers are asked for nothing: what they have sent counts as soon as it is in a client's socket.
 fn is_quiet(state: &State) -> bool {
     let Some(before) = still(state) else { return false };
     // a task that was at work on what has just been counted comes to its end
     reactor::settle();
     // counters never go back: nothing has moved in between
-    still(state) == Some(before) && !state.pending()
+    still(state) == Some(before) && !state.pending() && !state.lookups.any()
 }
 
 /// How far each connection is, if none has anything to do.
