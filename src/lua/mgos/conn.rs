@@ -170,7 +170,7 @@ fn create(state: &Rc<State>, lua: &Lua) -> Result<Target, Raise> {
     let options = ClientOptions { clock: state.clock.borrow().clone(), key };
     let client = Client::new(plan::session(), options, state.queue.clone());
     let connection = Connection::new(state.default_id("mgos"));
-    let peer = Rc::new(Peer::new(key, client, Rc::new(connection), false));
+    let peer = Rc::new(Peer::new(key, client, Rc::new(connection), false, false));
     state.peers.insert(object.to_pointer().addr(), peer.clone());
     Ok(Target { peer, object })
 }

@@ -110,7 +110,7 @@ fn bound(name: &'static str, method: Method) -> impl Fn(&Rc<State>, Args<'_>) ->
 
 fn find(state: &State, value: Value) -> Option<Target> {
     let Value::UserData(object) = value else { return None };
-    let peer = state.peers.at(object.to_pointer().addr())?;
+    let peer = state.peers.at(object.to_pointer().addr()).filter(|peer| peer.device)?;
     Some(Target { peer, object })
 }
 

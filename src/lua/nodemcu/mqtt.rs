@@ -249,7 +249,7 @@ fn create(
     state.enlist(lua, key, &object)?;
     let options = ClientOptions { clock: state.clock.borrow().clone(), key };
     let client = Client::new(config, options, state.queue.clone());
-    let peer = Rc::new(Peer::new(key, client, Rc::new(device), each));
+    let peer = Rc::new(Peer::new(key, client, Rc::new(device), true, each));
     state.peers.insert(object.to_pointer().addr(), peer.clone());
     Ok((object, peer))
 }
