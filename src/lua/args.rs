@@ -298,9 +298,16 @@ impl<'a> Arg<'a> {
         }
     }
 
+    pub(crate) fn table(&self) -> Result<Table, Raise> {
+        match &self.value {
+            Value::Table(table) => Ok(table.clone()),
+            _ => Err(self.fail("table")),
+        }
+    }
+
     /// The fields of a table whose keys are all among `known`.
     pub(crate) fn record(&self, known: &[&str]) -> Result<Table, Raise> {
-        let Value::Table(table) = &self.value else { return Err(self.fail("table")) };
+        let table = self.table()?;
         for pair in table.pairs::<Value, Value>() {
             let (key, _) = pair?;
             let is_known = matches!(&key, Value::String(key) if known.iter().any(|known| *key == *known));
@@ -312,7 +319,7 @@ impl<'a> Arg<'a> {
                 return Err(self.reject(format_args!("one of {} expected, got {key}", known.join(", "))));
             }
         }
-        Ok(table.clone())
+        Ok(table)
     }
 }
 

@@ -213,11 +213,7 @@ fn bind(lua: &Lua, how: &str, handler: Function, ud: Value) -> mlua::Result<mlua
 
 /// A table as one section.
 fn section(state: &State, arg: &Arg<'_>, name: &str) -> Result<Section, Raise> {
-    if !arg.value.is_table() {
-        return Err(arg.fail("table"));
-    }
-    let json = value::to_json(&arg.value).map_err(|error| arg.reject(error))?;
-    let section = Section::parse(name, json).map_err(|problem| arg.reject(problem))?;
+    let section = Section::parse(name, value::table(arg)?).map_err(|problem| arg.reject(problem))?;
     plan::check(name, &section, &state.map()).map_err(|problem| arg.reject(problem))?;
     Ok(section)
 }

@@ -74,11 +74,7 @@ pub(super) fn open(maker: &Maker<'_>) -> mlua::Result<(Table, Table)> {
 /// `configure(table)`
 fn configure(state: &Rc<State>, args: Args<'_>) -> Reply {
     let arg = args.at(1);
-    if !arg.value.is_table() {
-        return Err(arg.fail("table"));
-    }
-    let json = value::to_json(&arg.value).map_err(|error| arg.reject(error))?;
-    let config = Config::parse(json).and_then(|config| conn::check(state, config));
+    let config = Config::parse(value::table(&arg)?).and_then(|config| conn::check(state, config));
     put_in_force(state, &args, config.map_err(|problem| arg.reject(problem))?)
 }
 

@@ -35,7 +35,7 @@ pub(super) fn publish_format(_: &Rc<State>, target: &Target, args: &Args<'_>) ->
 /// `pubv(topic, qos, retain, format, values)` -> packet id, or 0
 pub(super) fn publish_values(_: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     let list = args.at(FORMAT + 1);
-    let Value::Table(table) = &list.value else { return Err(list.fail("table")) };
+    let table = list.table()?;
     formatted(target, args, |n| Ok(list.inside(None, table.raw_get::<Value>(n)?)))
 }
 

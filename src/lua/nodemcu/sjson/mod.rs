@@ -53,7 +53,7 @@ pub(crate) fn open(maker: &Maker<'_>) -> mlua::Result<Table> {
     let sjson = lua.create_table()?;
     sjson.raw_set("NULL", Value::NULL)?;
     maker.add(&sjson, "encode", |_, args| -> Result<_, Thrown> {
-        let table = table(&args.at(1))?;
+        let table = args.at(1).table()?;
         let text = encode::encode(args.lua, table, &Options::of(&args.at(2))?)?;
         Ok(reply(args.lua, args.lua.create_string(text)?)?)
     })?;
@@ -88,21 +88,8 @@ impl Options {
             },
         };
         let null = arg.field(table, "null")?.given().map(|field| field.bytes()).transpose()?;
-        let metatable = match arg.field(table, "metatable")?.given() {
-            None => None,
-            Some(field) => match field.value {
-                Value::Table(table) => Some(table),
-                _ => return Err(field.fail("table")),
-            },
-        };
+        let metatable = arg.field(table, "metatable")?.given().map(|field| field.table()).transpose()?;
         Ok(Options { depth, null: null.map(|text| text.as_bytes().to_vec()), metatable })
-    }
-}
-
-fn table(arg: &Arg<'_>) -> Result<Table, Raise> {
-    match &arg.value {
-        Value::Table(table) => Ok(table.clone()),
-        _ => Err(arg.fail("table")),
     }
 }
 
@@ -117,7 +104,7 @@ struct Encoder {
 }
 
 fn encoder(args: &Args<'_>) -> Reply {
-    let table = table(&args.at(1))?;
+    let table = args.at(1).table()?;
     let options = Options::of(&args.at(2))?;
     let object = args.lua.create_any_userdata(RefCell::new(Encoder { options, text: None, read: 0 }))?;
     object.set_user_value(table)?;
