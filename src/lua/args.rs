@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use mlua::{Function, Lua, LuaString, MultiValue, Table, Value};
 
-use crate::codec::{Qos, TopicError, topic};
+use crate::codec::{MAX_REMAINING, Qos, TopicError, topic};
 
 /// A message to be raised as a Lua error; the trampoline in `hot` puts file and line before it.
 #[derive(Debug)]
@@ -176,6 +176,15 @@ impl<'a> Arg<'a> {
     fn check_length(&self, len: usize) -> Result<(), Raise> {
         if len > topic::MAX_TOPIC {
             return Err(self.reject(format_args!("string of at most 65535 bytes expected, got {len}")));
+        }
+        Ok(())
+    }
+
+    /// That MQTT can carry the packet that this argument makes large: its size is not none \[2.2.3\].
+    pub(crate) fn check_packet(&self, size: Option<usize>, got: impl fmt::Display) -> Result<(), Raise> {
+        if size.is_none() {
+            let text = format!("a packet of at most {MAX_REMAINING} bytes expected, got {got} [2.2.3]");
+            return Err(self.reject(text));
         }
         Ok(())
     }

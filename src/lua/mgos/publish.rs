@@ -129,12 +129,8 @@ fn send(
     qos: Qos,
     retain: bool,
 ) -> Result<u16, Raise> {
-    if v4::publish_size(topic, payload, qos).is_none() {
-        let got = payload.len();
-        return Err(message.reject(format_args!(
-            "a packet of at most 268435455 bytes expected, got a payload of {got} [2.2.3]"
-        )));
-    }
+    let size = v4::publish_size(topic, payload, qos);
+    message.check_packet(size, format_args!("a payload of {}", payload.len()))?;
     Ok(offer(target, topic, payload, qos, retain)?.unwrap_or(0))
 }
 

@@ -250,12 +250,8 @@ fn publish(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     let retain = plain(4).map_or(Ok(false), |flag| flag.flag())?;
     let callback = args.at(callback).function_or_nil()?;
     let bytes = bytes.as_bytes();
-    if v4::publish_size(&name, &bytes, qos).is_none() {
-        let got = bytes.len();
-        return Err(payload.reject(format_args!(
-            "a packet of at most 268435455 bytes expected, got a payload of {got} [2.2.3]"
-        )));
-    }
+    let size = v4::publish_size(&name, &bytes, qos);
+    payload.check_packet(size, format_args!("a payload of {}", bytes.len()))?;
     let token = target.token(callback.as_ref());
     let outcome = target.peer.client.publish(&name, &bytes, qos, retain, token, Sending::Soon);
     drop(bytes);
@@ -289,9 +285,7 @@ fn subscribe(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     }
     let callback = callback.function_or_nil()?;
     let filters: Vec<(&str, Qos)> = filters.iter().map(|(filter, qos)| (filter.as_str(), *qos)).collect();
-    if v4::subscribe_size(filters.iter().copied()).is_none() {
-        return Err(first.reject("a packet of at most 268435455 bytes expected, got more filters [2.2.3]"));
-    }
+    first.check_packet(v4::subscribe_size(filters.iter().copied()), "more filters")?;
     let token = target.token(callback.as_ref());
     let outcome = target.peer.client.subscribe(&filters, token, Sending::Soon);
     if outcome.is_ok() && callback.is_some() && !token.is_some() {
@@ -313,9 +307,7 @@ fn unsubscribe(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     }
     let callback = args.at(2).function_or_nil()?;
     let filters: Vec<&str> = filters.iter().map(String::as_str).collect();
-    if v4::unsubscribe_size(filters.iter().copied()).is_none() {
-        return Err(first.reject("a packet of at most 268435455 bytes expected, got more filters [2.2.3]"));
-    }
+    first.check_packet(v4::unsubscribe_size(filters.iter().copied()), "more filters")?;
     let token = target.token(callback.as_ref());
     let outcome = target.peer.client.unsubscribe(&filters, token, Sending::Soon);
     answer(state, target, args, outcome, slot::UNSUBACK, token, callback)
