@@ -94,7 +94,9 @@ pub(super) fn register(maker: &Maker<'_>) -> mlua::Result<()> {
         introduction(&target, args.lua)
     })?;
     let chunk = lua.load(include_str!("handlers.lua")).set_name("=mgos_mqtt");
-    let registry: Table = chunk.call(introduction)?;
+    let numbers = lua.create_table()?;
+    publish::add_events(&numbers)?;
+    let registry: Table = chunk.call((introduction, numbers))?;
     let numbered = lua.create_table()?;
     let weak = lua.create_table()?;
     weak.raw_set("__mode", "v")?;

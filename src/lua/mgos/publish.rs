@@ -188,7 +188,7 @@ fn line_start(connection: &Connection, fd: u8, wall: SystemTime) -> Option<(Stri
     Some((topic.clone(), format!("{id} {number} {:.3} {level}|", time.as_secs_f64())))
 }
 
-/// A list of numbers under names, for the modules' tables.
+/// Adds the numbers of events under their names.
 pub(super) fn add_events(table: &Table) -> mlua::Result<()> {
     for (name, number) in EVENTS {
         table.raw_set(name, number)?;
