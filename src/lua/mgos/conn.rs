@@ -161,7 +161,7 @@ pub(super) fn conn_create(state: &Rc<State>, args: Args<'_>) -> Reply {
         device_id: default(state, args.lua)?.connection()?.device_id(),
         debug: Default::default(),
     };
-    apply(state, &target, args.lua, config, true)?;
+    apply(state, &target, args.lua, config)?;
     reply(args.lua, target.object)
 }
 
@@ -228,18 +228,11 @@ pub(super) fn check(state: &State, config: Config) -> Result<Config, Problem> {
 }
 
 /// Puts a checked configuration in force.
-pub(super) fn apply(
-    state: &Rc<State>,
-    target: &Target,
-    lua: &Lua,
-    config: Config,
-    has_backup: bool,
-) -> Result<(), Raise> {
+pub(super) fn apply(state: &Rc<State>, target: &Target, lua: &Lua, config: Config) -> Result<(), Raise> {
     let connection = target.connection()?;
     if config.main.max_qos_given {
         target.peer.client.set_max_qos(None);
     }
-    connection.has_backup.set(has_backup);
     connection.section.set(0);
     connection.config.replace(Some(config));
     if connection.with_section(0, Section::is_usable) == Some(true) {
@@ -258,7 +251,7 @@ fn set_config(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
         device_id: old.as_ref().map_or(String::new(), |old| old.device_id.clone()),
         debug: old.map(|old| old.debug).unwrap_or_default(),
     };
-    apply(state, target, args.lua, config, false)?;
+    apply(state, target, args.lua, config)?;
     reply(args.lua, ())
 }
 
@@ -271,7 +264,7 @@ fn start(state: &Rc<State>, target: &Target, lua: &Lua) -> Result<(), Raise> {
     let options = {
         let config = connection.config.borrow();
         let config = config.as_ref().expect("only what is configured is started");
-        let backup = (connection.has_backup.get() && config.backup.is_usable()).then_some(&config.backup);
+        let backup = config.backup.is_usable().then_some(&config.backup);
         let sections = std::iter::once(&config.main).chain(backup);
         let mut brokers = connection.brokers.borrow_mut();
         plan::options(sections, &connection.device_id(), &state.map(), &mut brokers).map_err(Raise)?

@@ -18,8 +18,6 @@ pub(super) struct Connection {
     pub(super) config: RefCell<Option<Config>>,
     /// Serves where the configuration has no device id.
     pub(super) default_id: String,
-    /// The second section counts.
-    pub(super) has_backup: Cell<bool>,
     pub(super) handlers: RefCell<Handlers>,
     pub(super) brokers: RefCell<Brokers>,
     /// Which section is tried or connected: 0 or 1.
@@ -39,7 +37,6 @@ impl Connection {
         Connection {
             config: RefCell::default(),
             default_id,
-            has_backup: Cell::new(false),
             handlers: RefCell::default(),
             brokers: RefCell::default(),
             section: Cell::new(0),
