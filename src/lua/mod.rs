@@ -8,7 +8,7 @@
 //! | `peer` | a client as Lua sees it, and where its callbacks stand |
 //! | `args` | what a script passes, checked |
 //! | `route` | connects led elsewhere |
-//! | `nodemcu` | NodeMCU's words: `mqtt` and `tmr` |
+//! | `nodemcu` | NodeMCU's words: `mqtt`, `tmr`, `sjson`, `file` |
 //! | `mgos` | Mongoose OS's words: `mgos_mqtt` and `api_mqtt` |
 //! | `broker`, `testing` | the embedded broker and the virtual clock, for tests and demos |
 //! | `log` | where log and trace lines go |
