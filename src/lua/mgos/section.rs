@@ -532,6 +532,10 @@ mod tests {
             (json!({"ssl_cert": "c", "ssl_key": "k"}), "mqtt1.ssl_ca_cert: expected beside ssl_cert"),
             (json!({"ssl_psk_identity": "i"}), "mqtt1.ssl_psk_key: expected beside ssl_psk_identity"),
             (json!({"ssl_psk_identity": "i", "ssl_psk_key": "0"}), "mqtt1.ssl_psk_key: pairs of hexadecimal"),
+            (
+                json!({"ssl_ca_cert": "ca", "ssl_psk_identity": "i", "ssl_psk_key": "00"}),
+                "mqtt1.ssl_psk_identity: nothing expected beside ssl_ca_cert",
+            ),
             (json!({"ws_path": "mqtt"}), "mqtt1.ws_path: path that starts with / expected"),
         ] {
             let problem = problem(value);
