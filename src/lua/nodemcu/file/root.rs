@@ -90,6 +90,7 @@ impl Root {
     /// Size, and when it was changed: seconds since 1970.
     pub(super) fn stat(&mut self, name: &[u8]) -> io::Result<(u64, i64)> {
         let (_, stat) = self.find_file(name)?;
+        #[allow(clippy::unnecessary_cast, reason = "some processors' system calls have another type")]
         Ok((stat.st_size as u64, stat.st_mtime as i64))
     }
 
