@@ -6,6 +6,7 @@
 //! | `event_loop` | what a loop does next, and how it waits |
 //! | `event_queue` | what other threads tell Lua |
 //! | `peer` | a client as Lua sees it, and where its callbacks stand |
+//! | `target` | the client that a call is about |
 //! | `args` | what a script passes, checked |
 //! | `route` | connects led elsewhere |
 //! | `nodemcu` | NodeMCU's words: `mqtt`, `tmr`, `sjson`, `file` |
@@ -26,6 +27,7 @@ mod mgos;
 mod nodemcu;
 mod peer;
 mod route;
+mod target;
 mod testing;
 
 use std::cell::{Cell, RefCell};

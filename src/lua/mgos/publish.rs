@@ -135,7 +135,7 @@ fn send(
 }
 
 fn offer(target: &Target, topic: &str, payload: &[u8], qos: Qos, retain: bool) -> Result<Option<u16>, Raise> {
-    if target.connection()?.with_section(0, Section::is_usable) != Some(true) {
+    if target.face.with_section(0, Section::is_usable) != Some(true) {
         return Ok(None);
     }
     let client = &target.peer.client;
@@ -159,7 +159,7 @@ pub(super) fn emit(state: &State, target: &Target, args: &Args<'_>) -> Reply {
     let text = args.at(2).bytes()?;
     let text = text.as_bytes();
     let text = text.strip_suffix(b"\n").unwrap_or(&text);
-    let connection = target.connection()?;
+    let connection = &target.face;
     let wall = state.clock.borrow().wall();
     let Some((topic, prefix)) = line_start(connection, fd, wall) else { return reply(args.lua, ()) };
     if target.peer.client.unsent_bytes() <= MAX_UNSENT {

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use mlua::{AnyUserData, MetaMethod, UserDataFields, Value};
+use mlua::Value;
 
 use super::connect;
 use super::device::Device;
@@ -12,34 +12,20 @@ use crate::client::{ConnectOptions, Credentials, Options, Profile, State as Acti
 use crate::codec::{Qos, v4};
 use crate::lua::args::{Arg, Args, Raise};
 use crate::lua::event_loop::Call;
-use crate::lua::peer::{Peer, slot};
+use crate::lua::peer::slot;
+use crate::lua::target::{self, Kind, Method, bound};
 use crate::lua::{Maker, Reply, State, hot, reply};
 use crate::session::{Event, Refused, Token};
 
-/// What a script holds.
-pub(super) struct Handle {
-    pub(super) state: Rc<State>,
-    pub(super) key: u32,
-}
+/// A client of this module.
+pub(super) type Target = target::Target<Device>;
 
-impl Drop for Handle {
-    fn drop(&mut self) {
-        self.state.forget(self.key);
-    }
-}
-
-/// A client and its userdata.
-struct Target {
-    peer: Rc<Peer>,
-    object: AnyUserData,
+impl Kind for Device {
+    const NAME: &str = "mqtt client";
+    const IS_DEVICE: bool = true;
 }
 
 impl Target {
-    fn device(&self) -> Result<&Device, Raise> {
-        let face: &dyn std::any::Any = &*self.peer.face;
-        face.downcast_ref().ok_or_else(|| Raise("not a client of this module".to_owned()))
-    }
-
     /// Fills a slot with a function, or empties it.
     fn set(&self, args: &Args<'_>, slot: i32, function: Option<mlua::Function>) -> Result<(), Raise> {
         self.peer.fill(slot, function.is_some());
@@ -70,9 +56,7 @@ impl Target {
     }
 }
 
-type Method = fn(&Rc<State>, &Target, &Args<'_>) -> Reply;
-
-const METHODS: [(&str, Method); 8] = [
+const METHODS: [(&str, Method<Device>); 8] = [
     ("lwt", lwt),
     ("on", on),
     ("connect", connect),
@@ -87,39 +71,18 @@ const METHODS: [(&str, Method); 8] = [
 pub(super) fn register(maker: &Maker<'_>) -> mlua::Result<()> {
     let mut methods = Vec::new();
     for (name, method) in METHODS {
-        methods.push((name, maker.function(name, bound(name, method))?));
+        methods.push((name, maker.function(name, bound(method))?));
     }
-    let ordinary = maker.ordinary("publish", bound("publish", publish))?;
+    let ordinary = maker.ordinary("publish", bound(publish))?;
     methods.push(("publish", hot::wrap_publish(maker.lua, &maker.shell, ordinary)?));
-    maker.lua.register_userdata_type::<Handle>(|registry| {
-        for (name, method) in methods {
-            registry.add_field(name, method);
-        }
-        registry.add_meta_field(MetaMethod::Type, "mqtt client");
-    })
-}
-
-/// A function that takes self off its arguments.
-fn bound(name: &'static str, method: Method) -> impl Fn(&Rc<State>, Args<'_>) -> Reply {
-    move |state, mut args| {
-        let object = args.take_self();
-        let target = find(state, object).ok_or_else(|| Raise::bad_self(name, "mqtt client"))?;
-        method(state, &target, &args)
-    }
-}
-
-fn find(state: &State, value: Value) -> Option<Target> {
-    let Value::UserData(object) = value else { return None };
-    let peer = state.peers.at(object.to_pointer().addr()).filter(|peer| peer.device)?;
-    Some(Target { peer, object })
+    target::register::<Device>(maker, methods)
 }
 
 /// Of `credentials.lua`: client, whether there is a function for the user name, what it returned, the same for the
 /// password. What there is no function for is the client's own.
 pub(super) fn give_credentials(state: &Rc<State>, mut args: Args<'_>) -> Reply {
-    let object = args.take_self();
-    let target = find(state, object).ok_or_else(|| Raise::bad_self("give", "mqtt client"))?;
-    let settings = &target.device()?.settings;
+    let target = Target::take(state, &mut args)?;
+    let settings = &target.face.settings;
     let wrong = |what, Raise(why)| {
         let why = why.split_once('(').map_or("", |(_, why)| why.trim_end_matches(')'));
         Raise(format!("the {what} function returned a wrong value ({why})"))
@@ -145,7 +108,7 @@ pub(super) fn give_credentials(state: &Rc<State>, mut args: Args<'_>) -> Reply {
 
 /// Of `credentials.lua`: a function has failed.
 pub(super) fn refuse_credentials(state: &Rc<State>, mut args: Args<'_>) -> Reply {
-    if let Some(target) = find(state, args.take_self()) {
+    if let Some(target) = Target::find(state, args.take_self()) {
         target.peer.client.provide_credentials(None);
     }
     reply(args.lua, ())
@@ -159,7 +122,7 @@ fn lwt(_: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     let will = Will { topic, message, qos, retain };
     // A reconnect may come before the next `connect`.
     target.peer.client.set_will(Some(will.clone()));
-    target.device()?.will.replace(Some(Box::new(will)));
+    target.face.will.replace(Some(Box::new(will)));
     reply(args.lua, ())
 }
 
@@ -184,7 +147,7 @@ fn on(_: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     };
     let function = args.at(2).function_or_nil()?;
     if slot == slot::SUBACK {
-        target.device()?.suback_by_on.set(true);
+        target.face.suback_by_on.set(true);
     }
     target.set(args, slot, function)?;
     reply(args.lua, ())
@@ -192,8 +155,7 @@ fn on(_: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
 
 fn connect(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     let request = connect::parse(args, &state.map())?;
-    let Target { peer, object } = target;
-    let device = target.device()?;
+    let Target { peer, face: device, .. } = target;
     let settings = &device.settings;
     let asks = peer.has(slot::USERNAME) || peer.has(slot::PASSWORD);
     let ask_credentials = asks && request.credentials.is_none();
@@ -229,9 +191,7 @@ fn connect(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
         device.accepted.set(false);
     }
     target.set(args, slot::NOK, request.nok)?;
-    if state.peers.activate(peer) {
-        state.anchor(args.lua, peer.key, object)?;
-    }
+    target.hold(state, args.lua)?;
     device.connected_at.set(state.steps.get());
     peer.client.connect(options);
     reply(args.lua, true)
@@ -289,7 +249,7 @@ fn subscribe(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     let token = target.token(callback.as_ref());
     let outcome = target.peer.client.subscribe(&filters, token, Sending::Soon);
     if outcome.is_ok() && callback.is_some() && !token.is_some() {
-        target.device()?.suback_by_on.set(false);
+        target.face.suback_by_on.set(false);
     }
     answer(state, target, args, outcome, slot::SUBACK, token, callback)
 }
@@ -363,8 +323,7 @@ fn get_state(_: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
 }
 
 fn close(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
-    let peer = &target.peer;
-    let device = target.device()?;
+    let Target { peer, face: device, .. } = target;
     if state.as_esp8266
         && device.connected_at.get() == state.steps.get()
         && peer.client.state() == Activity::Connecting
@@ -388,11 +347,6 @@ fn close(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     }
     target.set(args, slot::OK, None)?;
     target.set(args, slot::NOK, None)?;
-    if peer.anchored.get() && !peer.client.busy() {
-        state.peers.deactivate(peer);
-        state.release(args.lua, peer.key)?;
-    } else {
-        state.peers.leave(peer);
-    }
+    target.let_go(state, args.lua)?;
     reply(args.lua, ())
 }
