@@ -464,3 +464,17 @@ fn an_error_ends_the_run_also_after_a_restart() {
     assert_eq!(it.status, Some(1));
     assert!(it.err.contains("stdin:1: second life\nstack traceback:"), "{it:?}");
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_lookup_leaves_no_pool_of_threads_behind() {
+    let it = run(
+        &[],
+        r#"net.dns.resolve("localhost", function(_, ip)
+  print(ip)
+  print(io.popen("cat /proc/$PPID/task/*/comm"):read("*a"))
+end)"#,
+    );
+    assert!(it.out.starts_with("127.0.0.1\nmqtt-lua\n"), "{it:?}");
+    assert!(!it.out.contains("blocking-"), "{it:?}");
+}

@@ -128,9 +128,9 @@ impl Client {
 
     /// Connects, and keeps connected if `options` say so.
     ///
-    /// Exactly one of `Event::Connected` and `Event::ConnectFailed` follows ([`Options::retry_first`]: later, and only the
-    /// first), none when `close` or another `connect` comes before the caller has seen it. After `Connected`, each end of a connection is one `Event::Offline` and each
-    /// return one more `Connected`; failing retries are silent.
+    /// Exactly one of `Event::Connected` and `Event::ConnectFailed` follows ([`Options::retry_first`]: later, and only
+    /// the first), none when `close` or another `connect` comes before the caller has seen it. After `Connected`, each
+    /// end of a connection is one `Event::Offline` and each return one more `Connected`; failing retries are silent.
     ///
     /// On a connected client this first says DISCONNECT (QoS 0 that was not sent is dropped) and `Offline` comes before
     /// anything of the new attempt; an attempt under way ends silently, with its outcome if that has not been taken by

@@ -6,7 +6,12 @@ use super::topic;
 use super::wire::Reader;
 
 /// The failure code of SUBACK (3.9.3).
-pub(super) const REFUSED: u8 = 0x80;
+const REFUSED: u8 = 0x80;
+
+/// What SUBACK says of a filter: the granted QoS; none: refused.
+pub(crate) fn suback_code(granted: Option<Qos>) -> u8 {
+    granted.map_or(REFUSED, |qos| qos as u8)
+}
 
 /// The filters of a SUBSCRIBE with their QoS, at least one; checked when decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

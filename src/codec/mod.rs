@@ -49,6 +49,7 @@ mod tests;
 
 pub use error::{Error, TopicError};
 pub use frame::{Deframer, Frame};
+pub(crate) use lists::suback_code;
 pub use packet::{
     Connack, Connect, ConnectCode, Delivery, Kind, MAX_PACKET, MAX_REMAINING, Packet, PacketId, Publish, Qos,
     Version, Will,

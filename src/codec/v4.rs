@@ -4,7 +4,7 @@
 
 use super::error::{Error, TopicError};
 use super::frame::{self, Frame};
-use super::lists::REFUSED;
+use super::lists::suback_code;
 pub use super::lists::{Filters, SubackCodes, Topics};
 use super::packet::{
     Connack, Connect, ConnectCode, Delivery, Kind, MAX_REMAINING, Packet, PacketId, Publish, Qos, Version,
@@ -404,7 +404,7 @@ fn subscribe_remaining<'a>(filters: impl Iterator<Item = (&'a str, Qos)>) -> usi
 pub fn suback(out: &mut Vec<u8>, id: PacketId, codes: impl Iterator<Item = Option<Qos>> + Clone) {
     put_header(out, 0x90, 2 + codes.clone().count());
     put_u16(out, id.get());
-    out.extend(codes.map(|code| code.map_or(REFUSED, |qos| qos as u8)));
+    out.extend(codes.map(suback_code));
 }
 
 /// The size of an UNSUBSCRIBE on the wire; `None` if MQTT cannot carry it.

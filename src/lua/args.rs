@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use mlua::{Function, Lua, LuaString, MultiValue, Table, Value};
 
-use crate::codec::{Qos, TopicError, topic};
+use crate::codec::{MAX_REMAINING, Qos, TopicError, topic};
 
 /// A message to be raised as a Lua error; the trampoline in `hot` puts file and line before it.
 #[derive(Debug)]
@@ -180,6 +180,15 @@ impl<'a> Arg<'a> {
         Ok(())
     }
 
+    /// That MQTT can carry the packet that this argument makes large: its size is not none \[2.2.3\].
+    pub(crate) fn check_packet(&self, size: Option<usize>, got: impl fmt::Display) -> Result<(), Raise> {
+        if size.is_none() {
+            let text = format!("a packet of at most {MAX_REMAINING} bytes expected, got {got} [2.2.3]");
+            return Err(self.reject(text));
+        }
+        Ok(())
+    }
+
     /// A list of strings that MQTT can carry.
     pub(crate) fn strings(&self) -> Result<Vec<String>, Raise> {
         let Value::Table(list) = &self.value else { return Err(self.fail("list of strings")) };
@@ -298,9 +307,16 @@ impl<'a> Arg<'a> {
         }
     }
 
+    pub(crate) fn table(&self) -> Result<Table, Raise> {
+        match &self.value {
+            Value::Table(table) => Ok(table.clone()),
+            _ => Err(self.fail("table")),
+        }
+    }
+
     /// The fields of a table whose keys are all among `known`.
     pub(crate) fn record(&self, known: &[&str]) -> Result<Table, Raise> {
-        let Value::Table(table) = &self.value else { return Err(self.fail("table")) };
+        let table = self.table()?;
         for pair in table.pairs::<Value, Value>() {
             let (key, _) = pair?;
             let is_known = matches!(&key, Value::String(key) if known.iter().any(|known| *key == *known));
@@ -312,7 +328,7 @@ impl<'a> Arg<'a> {
                 return Err(self.reject(format_args!("one of {} expected, got {key}", known.join(", "))));
             }
         }
-        Ok(table.clone())
+        Ok(table)
     }
 }
 

@@ -168,7 +168,7 @@ fn start(state: &State, args: &Args<'_>) -> Reply {
 
 /// A table user name -> password.
 fn users(arg: &Arg<'_>) -> Result<HashMap<String, String>, Raise> {
-    let Value::Table(table) = &arg.value else { return Err(arg.fail("table")) };
+    let table = arg.table()?;
     let mut users = HashMap::new();
     for pair in table.pairs::<Value, Value>() {
         let (user, password) = pair?;
@@ -179,7 +179,7 @@ fn users(arg: &Arg<'_>) -> Result<HashMap<String, String>, Raise> {
 
 /// A table topic -> payload.
 fn retained(arg: &Arg<'_>) -> Result<Vec<(String, Vec<u8>)>, Raise> {
-    let Value::Table(table) = &arg.value else { return Err(arg.fail("table")) };
+    let table = arg.table()?;
     let mut messages = Vec::new();
     for pair in table.pairs::<Value, Value>() {
         let (topic, payload) = pair?;

@@ -327,7 +327,7 @@ impl State {
         let current = self.cursor.current.borrow();
         let peer = current.as_ref().filter(|peer| plain && peer.key == call.key)?;
         // the call before may have taken the function away
-        (peer.has(slot::PUBACK) && peer.face.has_plain_pubacks()).then(|| peer.changes())
+        (peer.has(slot::PUBACK) && peer.device).then(|| peer.changes())
     }
 
     /// Goes on to the next event at hand if it is the end of one more publish, without a token: its packet id. A short way

@@ -6,9 +6,10 @@
 //! | `event_loop` | what a loop does next, and how it waits |
 //! | `event_queue` | what other threads tell Lua |
 //! | `peer` | a client as Lua sees it, and where its callbacks stand |
+//! | `target` | the client that a call is about |
 //! | `args` | what a script passes, checked |
 //! | `route` | connects led elsewhere |
-//! | `nodemcu` | NodeMCU's words: `mqtt` and `tmr` |
+//! | `nodemcu` | NodeMCU's words: `mqtt`, `tmr`, `sjson`, `file` |
 //! | `mgos` | Mongoose OS's words: `mgos_mqtt` and `api_mqtt` |
 //! | `broker`, `testing` | the embedded broker and the virtual clock, for tests and demos |
 //! | `log` | where log and trace lines go |
@@ -26,6 +27,7 @@ mod mgos;
 mod nodemcu;
 mod peer;
 mod route;
+mod target;
 mod testing;
 
 use std::cell::{Cell, RefCell};
@@ -34,7 +36,7 @@ use std::hash::BuildHasher;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use mlua::{AnyUserData, Function, IntoLuaMulti, Lua, MultiValue, Table, Value};
 
@@ -46,7 +48,7 @@ use event_loop::Cursor;
 use event_queue::EventQueue;
 use nodemcu::host::Lookups;
 use nodemcu::tmr::Timers;
-use peer::{Peer, Peers, slot};
+use peer::{Peers, slot};
 
 #[doc(hidden)]
 pub use mgos::fuzz_config;
@@ -188,62 +190,44 @@ struct Maker<'a> {
 
 impl Maker<'_> {
     /// A function that scripts call by this name.
-    fn function(
+    fn function<E: Into<Thrown>>(
         &self,
         name: &'static str,
-        f: impl Fn(&Rc<State>, Args<'_>) -> Reply + 'static,
+        f: impl Fn(&Rc<State>, Args<'_>) -> Result<MultiValue, E> + 'static,
     ) -> mlua::Result<Function> {
         hot::wrap(self.lua, &self.shell, self.ordinary(name, f)?)
     }
 
-    /// A function that calls the script's own functions.
-    fn calling(
-        &self,
-        name: &'static str,
-        f: impl Fn(&Rc<State>, Args<'_>) -> Result<MultiValue, Thrown> + 'static,
-    ) -> mlua::Result<Function> {
-        let state = self.state.clone();
-        let ordinary = self.lua.create_function(move |lua, values: MultiValue| {
-            match f(&state, Args::new(lua, name, values)) {
-                Ok(mut results) => {
-                    results.push_front(Value::Boolean(true));
-                    Ok(results)
-                }
-                Err(Thrown::Raise(Raise(message))) => (false, message).into_lua_multi(lua),
-                Err(Thrown::Value(error)) => (Value::Nil, error).into_lua_multi(lua),
-            }
-        })?;
-        hot::wrap(self.lua, &self.shell, ordinary)
-    }
-
     /// Adds a function to a table.
-    fn add(
+    fn add<E: Into<Thrown>>(
         &self,
         table: &Table,
         name: &'static str,
-        f: impl Fn(&Rc<State>, Args<'_>) -> Reply + 'static,
+        f: impl Fn(&Rc<State>, Args<'_>) -> Result<MultiValue, E> + 'static,
     ) -> mlua::Result<()> {
         table.raw_set(name, self.function(name, f)?)
     }
 
-    /// The mlua function inside: true and values, or false and a message. It never returns an error, because those of
-    /// mlua are userdata.
-    fn ordinary(
+    /// The mlua function inside: true and values, false and a message, or nil and the error of a script's function. It
+    /// never returns an error, because those of mlua are userdata.
+    fn ordinary<E: Into<Thrown>>(
         &self,
         name: &'static str,
-        f: impl Fn(&Rc<State>, Args<'_>) -> Reply + 'static,
+        f: impl Fn(&Rc<State>, Args<'_>) -> Result<MultiValue, E> + 'static,
     ) -> mlua::Result<Function> {
         let state = self.state.clone();
         self.lua.create_function(move |lua, values: MultiValue| {
             let args = Args::new(lua, name, values);
             // a panic is a bug of ours; mlua would make a userdata of it
             let outcome = catch_unwind(AssertUnwindSafe(|| f(&state, args)));
-            match outcome.unwrap_or_else(|_| Err(Raise(INTERNAL_ERROR.to_owned()))) {
+            let panicked = |_| Err(Raise(INTERNAL_ERROR.to_owned()).into());
+            match outcome.map_or_else(panicked, |result| result.map_err(Into::into)) {
                 Ok(mut results) => {
                     results.push_front(Value::Boolean(true));
                     Ok(results)
                 }
-                Err(Raise(message)) => (false, message).into_lua_multi(lua),
+                Err(Thrown::Raise(Raise(message))) => (false, message).into_lua_multi(lua),
+                Err(Thrown::Value(error)) => (Value::Nil, error).into_lua_multi(lua),
             }
         })
     }
@@ -292,12 +276,13 @@ struct State {
     peers: Peers,
     timers: Timers,
     lookups: Lookups,
-    options: Options,
+    chip_id: Option<u32>,
+    as_esp8266: bool,
     /// For clients made and timers armed from now on.
     clock: RefCell<Clock>,
-    /// Where connects go: as the options say, or as a test does.
-    led: RefCell<Rc<Routes>>,
+    /// Where connects go: as the options say, unless a test leads them elsewhere.
     map: Rc<Routes>,
+    led: RefCell<Option<Rc<Routes>>>,
     /// The embedded brokers that were started.
     brokers: RefCell<Vec<Weak<Broker>>>,
     /// `mqtt.stop` was called.
@@ -310,24 +295,24 @@ struct State {
     /// Counters of clients that have been collected.
     past: Cell<Stats>,
     last_key: Cell<u32>,
-    /// When the module was opened, by both clocks of the host.
+    /// When the module was opened.
     started: Instant,
-    started_at: SystemTime,
 }
 
 impl State {
     fn new(queue: EventQueue, options: Options) -> State {
-        let map = Rc::new(options.map.clone());
+        let Options { chip_id, map, as_esp8266 } = options;
         State {
             queue: Arc::new(queue),
             cursor: Cursor::default(),
             peers: Peers::default(),
             timers: Timers::default(),
             lookups: Lookups::default(),
-            options,
+            chip_id,
+            as_esp8266,
             clock: RefCell::default(),
-            led: RefCell::new(map.clone()),
-            map,
+            map: Rc::new(map),
+            led: RefCell::default(),
             brokers: RefCell::default(),
             stopping: Cell::new(false),
             dispatching: Cell::new(false),
@@ -336,7 +321,6 @@ impl State {
             past: Cell::default(),
             last_key: Cell::new(event_loop::STATE),
             started: Instant::now(),
-            started_at: SystemTime::now(),
         }
     }
 
@@ -353,12 +337,12 @@ impl State {
 
     /// Where connects go.
     fn map(&self) -> Rc<Routes> {
-        self.led.borrow().clone()
+        self.led.borrow().as_ref().unwrap_or(&self.map).clone()
     }
 
     /// The prefix and six hexadecimal digits: the chip's, or random ones.
     fn default_id(&self, prefix: &str) -> String {
-        let chip = self.options.chip_id.unwrap_or_else(|| RandomState::new().hash_one(0) as u32);
+        let chip = self.chip_id.unwrap_or_else(|| RandomState::new().hash_one(0) as u32);
         format!("{prefix}_{:06X}", chip & 0xFF_FFFF)
     }
 
@@ -373,22 +357,6 @@ impl State {
         let mut leaving: Vec<u64> = self.peers.all().iter().map(|peer| peer.client.id()).collect();
         leaving.extend(self.peers.take_active().iter().map(|peer| peer.client.id()));
         client::shutdown_all(GOODBYE, |client| leaving.contains(&client.id()));
-    }
-
-    /// Has a client connect. From here on it lives until it is idle, whoever refers to it.
-    fn connect(
-        &self,
-        lua: &Lua,
-        peer: &Rc<Peer>,
-        object: &AnyUserData,
-        options: client::Options,
-    ) -> mlua::Result<()> {
-        if self.peers.activate(peer) {
-            self.anchor(lua, peer.key, object)?;
-        }
-        self.cursor.note(peer.key);
-        peer.client.connect(options);
-        Ok(())
     }
 
     /// Lets an object live without being referred to.
@@ -439,4 +407,25 @@ fn add(mut sum: Stats, more: Stats) -> Stats {
     }
     sum.reconnects += more.reconnects;
     sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_an_error_of_the_script() {
+        let lua = Lua::new();
+        let state = Rc::new(State::new(EventQueue::new().unwrap(), Options::default()));
+        let shell = hot::shell(&lua, state.clone()).unwrap();
+        let maker = Maker { lua: &lua, state, shell };
+        let plain = maker.function("plain", |_, _| -> Reply { panic!("on purpose") }).unwrap();
+        let calling =
+            maker.function("calling", |_, _| -> Result<_, Thrown> { panic!("on purpose") }).unwrap();
+        for function in [plain, calling] {
+            let pcall: Function = lua.globals().get("pcall").unwrap();
+            let (ok, message): (bool, String) = pcall.call(function).unwrap();
+            assert!(!ok && message.ends_with(INTERNAL_ERROR), "{message}");
+        }
+    }
 }

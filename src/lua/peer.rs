@@ -49,11 +49,6 @@ pub(crate) mod slot {
 pub(crate) trait Face: Any {
     /// The Lua calls that an event leads to, in order.
     fn calls(&self, peer: &Peer, event: &Event<'_>, cursor: &Cursor) -> Calls;
-
-    /// The end of a publish without a token leads to one call, if any: that of [`slot::PUBACK`].
-    fn has_plain_pubacks(&self) -> bool {
-        false
-    }
 }
 
 /// See the [module](self).
@@ -62,6 +57,9 @@ pub(crate) struct Peer {
     pub(crate) key: u32,
     pub(crate) client: Client,
     pub(crate) face: Rc<dyn Face>,
+    /// It is a client of NodeMCU's module: with its methods, and the end of a publish without a token leads to one call,
+    /// if any, that of [`slot::PUBACK`].
+    pub(crate) device: bool,
     /// Every call keeps its own callback, instead of one slot for all.
     pub(crate) each: bool,
     /// The address of its userdata.
@@ -80,11 +78,12 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    pub(crate) fn new(key: u32, client: Client, face: Rc<dyn Face>, each: bool) -> Peer {
+    pub(crate) fn new(key: u32, client: Client, face: Rc<dyn Face>, device: bool, each: bool) -> Peer {
         Peer {
             key,
             client,
             face,
+            device,
             each,
             address: Cell::new(0),
             filled: Cell::new(0),
@@ -131,7 +130,7 @@ impl Peer {
 pub(crate) struct Peers {
     by_address: RefCell<HashMap<usize, Rc<Peer>>>,
     by_key: RefCell<HashMap<u32, Rc<Peer>>>,
-    /// The one found last: most scripts have one client.
+    /// The one of NodeMCU's found last: most scripts have one client.
     cached: RefCell<Option<(usize, Rc<Peer>)>>,
     /// Those whose userdata is anchored.
     active: RefCell<Vec<Rc<Peer>>>,
@@ -159,15 +158,15 @@ impl Peers {
         }
     }
 
-    /// Calls `f`, which must not call Lua, with the client whose userdata lies at `address`.
+    /// Calls `f`, which must not call Lua, with the client of NodeMCU's module whose userdata lies at `address`.
     #[inline]
-    pub(crate) fn with<R>(&self, address: usize, f: impl FnOnce(&Rc<Peer>) -> R) -> Option<R> {
+    pub(crate) fn with_device<R>(&self, address: usize, f: impl FnOnce(&Rc<Peer>) -> R) -> Option<R> {
         if let Some((cached, peer)) = &*self.cached.borrow()
             && *cached == address
         {
             return Some(f(peer));
         }
-        let peer = self.by_address.borrow().get(&address).cloned()?;
+        let peer = self.at(address).filter(|peer| peer.device)?;
         *self.cached.borrow_mut() = Some((address, peer.clone()));
         Some(f(&peer))
     }

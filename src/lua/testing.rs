@@ -73,18 +73,16 @@ pub(super) fn open(maker: &Maker<'_>) -> mlua::Result<Table> {
 /// The time of a broker that is started now, if it is a test's.
 pub(super) fn time(state: &State) -> Option<Arc<dyn Time>> {
     let clock = state.clock.borrow().clone();
-    clock.is_manual().then(|| Arc::new(BrokerTime(clock)) as Arc<dyn Time>)
+    clock.is_manual().then(|| Arc::new(clock) as Arc<dyn Time>)
 }
 
-struct BrokerTime(Clock);
-
-impl Time for BrokerTime {
+impl Time for Clock {
     fn now(&self) -> Instant {
-        self.0.now()
+        Clock::now(self)
     }
 
     fn sleep_until(&self, at: Instant) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        Box::pin(self.0.sleep_until(at))
+        Box::pin(Clock::sleep_until(self, at))
     }
 }
 
@@ -96,25 +94,25 @@ fn set_clock(state: &State, clock: Clock) {
 /// Leads all connects to a port of this machine, without TLS; nil: no longer.
 fn lead(state: &Rc<State>, args: Args<'_>) -> Reply {
     let routes = match args.at(1).given() {
-        None => state.map.clone(),
+        None => None,
         Some(port) => {
             let route: Result<Route, _> = format!("*=mqtt://127.0.0.1:{}", port.integer(1..=65535)?).parse();
-            Rc::new(Routes::quiet(route.map_err(Raise)?))
+            Some(Rc::new(Routes::quiet(route.map_err(Raise)?)))
         }
     };
     state.led.replace(routes);
     reply(args.lua, ())
 }
 
-/// Whether everything that the clients and the brokers of this state have to do with each other is done, so that only
-/// Lua or a deadline can bring about more. Peers that are none of these brokers are asked for nothing: what they have
-/// sent counts as soon as it is in a client's socket.
+/// Whether everything that the clients and the brokers of this state have to do with each other is done, and every name
+/// that a script asks for is found, so that only Lua or a deadline can bring about more. Peers that are none of these
+/// brokers are asked for nothing: what they have sent counts as soon as it is in a client's socket.
 fn is_quiet(state: &State) -> bool {
     let Some(before) = still(state) else { return false };
     // a task that was at work on what has just been counted comes to its end
     reactor::settle();
     // counters never go back: nothing has moved in between
-    still(state) == Some(before) && !state.pending()
+    still(state) == Some(before) && !state.pending() && !state.lookups.any()
 }
 
 /// How far each connection is, if none has anything to do.

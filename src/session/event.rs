@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use crate::codec::{PacketId, Qos};
+use crate::codec::{PacketId, Qos, suback_code};
 
 /// Names a call whose caller wants to hear of its own result; [`Token::NONE`] when nobody does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -393,8 +393,7 @@ impl Events {
     ) {
         let at = self.bytes.len() as u32;
         for (filter, qos) in granted {
-            // 0x80, SUBACK's failure code, is no QoS
-            self.bytes.push(qos.map_or(0x80, |qos| qos as u8));
+            self.bytes.push(suback_code(qos)); // that of a refusal is no QoS
             self.bytes.extend_from_slice(&(filter.len() as u16).to_be_bytes());
             self.bytes.extend_from_slice(filter.as_bytes());
         }

@@ -518,12 +518,12 @@ impl Session {
 
     // Bounds.
 
-    /// A message comes to the at most `max` ones that wait for a connection.
+    /// A message comes to those that wait for a connection, of which there may be `max`: fewer than before, perhaps.
     fn make_room(&mut self, max: usize) -> Result<(), Refused> {
         if max == 0 {
             return Err(Refused::NotConnected);
         }
-        if self.outbox.waiting() >= max
+        while self.outbox.waiting() >= max
             && let Some(oldest) = self.outbox.first_waiting()
         {
             tracing::warn!(target: "mqtt", "{max} messages wait for a connection: the oldest is dropped for a new one");

@@ -51,6 +51,19 @@ fn one_more_than_may_wait_drops_the_oldest() {
 }
 
 #[test]
+fn a_lowered_number_of_those_that_may_wait_holds_from_the_next_message_on() {
+    let mut driver = keeping(None);
+    for n in 1..=4 {
+        driver.publish(&n.to_string(), 1, n);
+    }
+    driver.session.set_limits(Limits { max_waiting: Some(2), ..Limits::default() });
+    driver.publish("5", 1, 5);
+    assert_eq!(driver.happened(), [dropped(1), dropped(2), dropped(3)]);
+    driver.connect(&connect(true), &ACCEPTED);
+    assert_eq!(driver.sent(), join([&publish(0x32, 1, "4"), &publish(0x32, 2, "5")]));
+}
+
+#[test]
 fn where_none_may_wait_none_is_accepted_without_a_connection() {
     let mut driver = keeping(Some(0));
     assert_eq!(driver.try_publish("x", 1, 0), Err(Refused::NotConnected));

@@ -48,7 +48,7 @@ unsafe fn publish_fast(L: *mut lua_State) -> Option<c_int> {
         topic::check_name_bytes(topic).ok()?;
         let topic = str::from_utf8_unchecked(topic); // SAFETY: just checked; saves 8 ns
         v4::publish_size(topic, payload, qos)?;
-        state.peers.with(address, |peer| {
+        state.peers.with_device(address, |peer| {
             let token = if callback != 0 && peer.each { peer.next_token() } else { Token::NONE };
             peer.client.publish(topic, payload, qos, retain, token, sending)?;
             state.peers.mark_dirty(peer);

@@ -3,8 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::comments;
-use super::section::{KEYS, Problem, Section, kind};
-use crate::codec::topic;
+use super::section::{Fields, KEYS, Problem, Section, kind};
 
 /// See the [module](self).
 #[derive(Clone, PartialEq, Eq)]
@@ -45,26 +44,22 @@ impl Config {
             return Err(Problem::new(format!("table of sections expected, got {}", kind(&value))));
         };
         let mut sections = sort(given)?;
-        let mut section = |name| match sections.remove(name) {
-            Some(value) => Section::parse(name, value),
-            None => Ok(Section::absent()),
+        let mut section = |name| sections.remove(name).unwrap_or_else(|| json!({}));
+        let main = Section::parse(MAIN, section(MAIN))?;
+        let backup = Section::parse(BACKUP, section(BACKUP))?;
+        let mut device = Fields::of(DEVICE, section(DEVICE))?;
+        let device_id = device.text("id")?;
+        device.finish()?;
+        let mut fields = Fields::of(DEBUG, section(DEBUG))?;
+        let debug = Debug {
+            stdout_topic: fields.topic("stdout_topic")?,
+            stderr_topic: fields.topic("stderr_topic")?,
         };
-        let (main, backup) = (section(MAIN)?, section(BACKUP)?);
-        let [device_id] = texts(DEVICE, ["id"], sections.remove(DEVICE))?;
-        let [stdout_topic, stderr_topic] =
-            texts(DEBUG, ["stdout_topic", "stderr_topic"], sections.remove(DEBUG))?;
-        for (key, name) in [("stdout_topic", &stdout_topic), ("stderr_topic", &stderr_topic)] {
-            if !name.is_empty()
-                && let Err(error) = topic::check_name(name)
-            {
-                let text = format!("topic name expected, got {name:?}, which {error}");
-                return Err(Problem::at(DEBUG, key, text));
-            }
-        }
+        fields.finish()?;
         if let Some(name) = sections.keys().next() {
             return Err(Problem::new(format!("{name}: there is no such section")));
         }
-        Ok(Config { main, backup, device_id, debug: Debug { stdout_topic, stderr_topic } })
+        Ok(Config { main, backup, device_id, debug })
     }
 
     /// For people and scripts, without secrets.
@@ -100,39 +95,6 @@ fn sort(given: Map<String, Value>) -> Result<Map<String, Value>, Problem> {
         place.insert(key, value);
     }
     Ok(sections)
-}
-
-/// A section of strings.
-fn texts<const N: usize>(
-    section: &str,
-    keys: [&str; N],
-    value: Option<Value>,
-) -> Result<[String; N], Problem> {
-    let mut map = match value {
-        None => Map::new(),
-        Some(Value::Object(map)) => map,
-        Some(other) => {
-            return Err(Problem::new(format!("{section}: section expected, got {}", kind(&other))));
-        }
-    };
-    let mut found = [const { String::new() }; N];
-    for (key, found) in keys.into_iter().zip(&mut found) {
-        *found = match map.remove(key) {
-            None => continue,
-            Some(Value::String(text)) if text.len() <= topic::MAX_TOPIC && !text.contains('\0') => text,
-            Some(Value::String(_)) => {
-                let text = "string without NUL of at most 65535 bytes expected, got another one";
-                return Err(Problem::at(section, key, text));
-            }
-            Some(other) => {
-                return Err(Problem::at(section, key, format!("string expected, got {}", kind(&other))));
-            }
-        };
-    }
-    match map.keys().next() {
-        None => Ok(found),
-        Some(key) => Err(Problem::at(section, key, "there is no such key")),
-    }
 }
 
 /// The entry for fuzzing: a file of any text is a configuration, which can be shown, or the problem can.

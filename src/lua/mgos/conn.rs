@@ -1,20 +1,19 @@
 //! A connection as a script holds it: the object of `conn_create`, and the one behind the module's functions.
 
-use std::any::Any;
 use std::rc::Rc;
 use std::time::Duration;
 
-use mlua::{AnyUserData, Function, Lua, MetaMethod, Table, UserDataFields, Value};
+use mlua::{Function, Lua, Table, Value};
 
 use super::config::Config;
 use super::face::Connection;
 use super::handlers::{CONNECT, Row};
 use super::section::{Problem, Section};
 use super::{plan, publish, value};
-use crate::client::{Client, ClientOptions, ConnectOptions, Sending, State as Activity, Will};
+use crate::client::{ConnectOptions, Sending, State as Activity, Will};
 use crate::codec::Qos;
 use crate::lua::args::{Arg, Args, Raise};
-use crate::lua::peer::Peer;
+use crate::lua::target::{self, Kind, Method, bound};
 use crate::lua::{Maker, Reply, State, hot, reply};
 use crate::session::{Event, Token};
 
@@ -25,28 +24,16 @@ const REGISTRY: &str = "mqtt.mgos";
 /// How often handlers of everything hear that time passes.
 const POLL: Duration = Duration::from_secs(1);
 
-/// What a script holds.
-struct Handle {
-    state: Rc<State>,
-    key: u32,
-}
+/// A connection of this module.
+pub(super) type Target = target::Target<Connection>;
 
-impl Drop for Handle {
-    fn drop(&mut self) {
-        self.state.forget(self.key);
-    }
+impl Kind for Connection {
+    const NAME: &str = "mqtt connection";
+    const IS_DEVICE: bool = false;
 }
-
-/// A connection and its userdata.
-pub(super) struct Target {
-    pub(super) peer: Rc<Peer>,
-    object: AnyUserData,
-}
-
-pub(super) type Method = fn(&Rc<State>, &Target, &Args<'_>) -> Reply;
 
 /// The functions of the module and of connections.
-pub(super) const METHODS: [(&str, Method); 19] = [
+pub(super) const METHODS: [(&str, Method<Connection>); 19] = [
     ("pub", publish::publish),
     ("pubf", publish::publish_format),
     ("pubv", publish::publish_values),
@@ -78,7 +65,7 @@ pub(super) const METHODS: [(&str, Method); 19] = [
     }),
     ("set_config", set_config),
     ("config", |_, target, args| {
-        let config = target.connection()?.config.borrow();
+        let config = target.face.config.borrow();
         let shown = config.as_ref().map(Config::public);
         drop(config);
         reply(args.lua, shown.map(|shown| value::to_lua(args.lua, &shown)).transpose()?)
@@ -90,11 +77,12 @@ pub(super) const METHODS: [(&str, Method); 19] = [
 pub(super) fn register(maker: &Maker<'_>) -> mlua::Result<()> {
     let lua = maker.lua;
     let introduction = maker.function("introduction", |state, mut args| {
-        let target = find(state, args.take_self()).ok_or_else(|| bad_self("introduction"))?;
-        introduction(&target, args.lua)
+        introduction(&Target::take(state, &mut args)?, args.lua)
     })?;
     let chunk = lua.load(include_str!("handlers.lua")).set_name("=mgos_mqtt");
-    let registry: Table = chunk.call(introduction)?;
+    let numbers = lua.create_table()?;
+    publish::add_events(&numbers)?;
+    let registry: Table = chunk.call((introduction, numbers))?;
     let numbered = lua.create_table()?;
     let weak = lua.create_table()?;
     weak.raw_set("__mode", "v")?;
@@ -104,35 +92,15 @@ pub(super) fn register(maker: &Maker<'_>) -> mlua::Result<()> {
 
     let mut methods = Vec::new();
     for (name, method) in METHODS {
-        let bound = move |state: &Rc<State>, mut args: Args<'_>| {
-            let target = find(state, args.take_self()).ok_or_else(|| bad_self(name))?;
-            method(state, &target, &args)
-        };
-        methods.push((name, maker.function(name, bound)?));
+        methods.push((name, maker.function(name, bound(method))?));
     }
-    lua.register_userdata_type::<Handle>(|registry| {
-        for (name, method) in methods {
-            registry.add_field(name, method);
-        }
-        registry.add_meta_field(MetaMethod::Type, "mqtt connection");
-    })
-}
-
-fn bad_self(name: &str) -> Raise {
-    Raise::bad_self(name, "mqtt connection")
-}
-
-fn find(state: &State, value: Value) -> Option<Target> {
-    let Value::UserData(object) = value else { return None };
-    let peer = state.peers.at(object.to_pointer().addr())?;
-    let target = Target { peer, object };
-    target.connection().is_ok().then_some(target)
+    target::register::<Connection>(maker, methods)
 }
 
 /// The connection behind the module's functions, made when it is first wanted.
 pub(super) fn default(state: &Rc<State>, lua: &Lua) -> Result<Target, Raise> {
     let registry: Table = lua.named_registry_value(REGISTRY)?;
-    if let Some(target) = find(state, registry.raw_get("default")?) {
+    if let Some(target) = Target::find(state, registry.raw_get("default")?) {
         return Ok(target);
     }
     let target = create(state, lua)?;
@@ -156,31 +124,19 @@ pub(super) fn conn_create(state: &Rc<State>, args: Args<'_>) -> Reply {
     let config = Config {
         main,
         backup: backup.unwrap_or_else(Section::absent),
-        device_id: default(state, args.lua)?.connection()?.device_id(),
+        device_id: default(state, args.lua)?.face.device_id(),
         debug: Default::default(),
     };
-    apply(state, &target, args.lua, config, true)?;
+    apply(state, &target, args.lua, config)?;
     reply(args.lua, target.object)
 }
 
 fn create(state: &Rc<State>, lua: &Lua) -> Result<Target, Raise> {
-    let key = state.next_key()?;
-    let object = lua.create_any_userdata(Handle { state: state.clone(), key })?;
-    state.enlist(lua, key, &object)?;
-    let options = ClientOptions { clock: state.clock.borrow().clone(), key };
-    let client = Client::new(plan::session(), options, state.queue.clone());
     let connection = Connection::new(state.default_id("mgos"));
-    let peer = Rc::new(Peer::new(key, client, Rc::new(connection), false));
-    state.peers.insert(object.to_pointer().addr(), peer.clone());
-    Ok(Target { peer, object })
+    Target::create(state, lua, plan::session(), connection, false)
 }
 
 impl Target {
-    pub(super) fn connection(&self) -> Result<&Connection, Raise> {
-        let face: &dyn Any = &*self.peer.face;
-        face.downcast_ref().ok_or_else(|| Raise("not a connection of this module".to_owned()))
-    }
-
     fn set(&self, lua: &Lua, slot: i32, function: Value) -> Result<(), Raise> {
         Ok(hot::set_slot(lua, &self.object, slot, function)?)
     }
@@ -213,11 +169,7 @@ fn bind(lua: &Lua, how: &str, handler: Function, ud: Value) -> mlua::Result<mlua
 
 /// A table as one section.
 fn section(state: &State, arg: &Arg<'_>, name: &str) -> Result<Section, Raise> {
-    if !arg.value.is_table() {
-        return Err(arg.fail("table"));
-    }
-    let json = value::to_json(&arg.value).map_err(|error| arg.reject(error))?;
-    let section = Section::parse(name, json).map_err(|problem| arg.reject(problem))?;
+    let section = Section::parse(name, value::table(arg)?).map_err(|problem| arg.reject(problem))?;
     plan::check(name, &section, &state.map()).map_err(|problem| arg.reject(problem))?;
     Ok(section)
 }
@@ -230,18 +182,11 @@ pub(super) fn check(state: &State, config: Config) -> Result<Config, Problem> {
 }
 
 /// Puts a checked configuration in force.
-pub(super) fn apply(
-    state: &Rc<State>,
-    target: &Target,
-    lua: &Lua,
-    config: Config,
-    has_backup: bool,
-) -> Result<(), Raise> {
-    let connection = target.connection()?;
+pub(super) fn apply(state: &Rc<State>, target: &Target, lua: &Lua, config: Config) -> Result<(), Raise> {
+    let connection = &target.face;
     if config.main.max_qos_given {
         target.peer.client.set_max_qos(None);
     }
-    connection.has_backup.set(has_backup);
     connection.section.set(0);
     connection.config.replace(Some(config));
     if connection.with_section(0, Section::is_usable) == Some(true) {
@@ -253,14 +198,14 @@ pub(super) fn apply(
 
 fn set_config(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     let main = section(state, &args.at(1), "mqtt")?;
-    let old = target.connection()?.config.take();
+    let old = target.face.config.take();
     let config = Config {
         main,
         backup: Section::absent(),
         device_id: old.as_ref().map_or(String::new(), |old| old.device_id.clone()),
         debug: old.map(|old| old.debug).unwrap_or_default(),
     };
-    apply(state, target, args.lua, config, false)?;
+    apply(state, target, args.lua, config)?;
     reply(args.lua, ())
 }
 
@@ -268,22 +213,21 @@ fn set_config(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
 
 /// Connects anew, whatever there is.
 fn start(state: &Rc<State>, target: &Target, lua: &Lua) -> Result<(), Raise> {
-    let Target { peer, object } = target;
-    let connection = target.connection()?;
+    let connection = &target.face;
     let options = {
         let config = connection.config.borrow();
         let config = config.as_ref().expect("only what is configured is started");
-        let backup = (connection.has_backup.get() && config.backup.is_usable()).then_some(&config.backup);
+        let backup = config.backup.is_usable().then_some(&config.backup);
         let sections = std::iter::once(&config.main).chain(backup);
         let mut brokers = connection.brokers.borrow_mut();
         plan::options(sections, &connection.device_id(), &state.map(), &mut brokers).map_err(Raise)?
     };
-    forget_attempts(state, target)?;
-    Ok(state.connect(lua, peer, object, options)?)
+    forget_attempts(state, target);
+    target.connect(state, lua, options)
 }
 
 /// What Lua has taken of the attempts before this and not come to is not told.
-fn forget_attempts(state: &State, target: &Target) -> Result<(), Raise> {
+fn forget_attempts(state: &State, target: &Target) {
     let attempt = |event: &Event<'_>| {
         matches!(
             event,
@@ -295,13 +239,12 @@ fn forget_attempts(state: &State, target: &Target) -> Result<(), Raise> {
         )
     };
     state.cursor.cut(&target.peer, |event| !attempt(event), |_| ());
-    target.connection()?.introducing.set(None);
-    Ok(())
+    target.face.introducing.set(None);
 }
 
 /// Whether it is connected or tries to be from now on.
 fn connect(state: &Rc<State>, target: &Target, lua: &Lua) -> Result<bool, Raise> {
-    if target.connection()?.with_section(0, Section::is_usable) != Some(true) {
+    if target.face.with_section(0, Section::is_usable) != Some(true) {
         return Ok(false);
     }
     match target.peer.client.state() {
@@ -313,21 +256,14 @@ fn connect(state: &Rc<State>, target: &Target, lua: &Lua) -> Result<bool, Raise>
 }
 
 fn disconnect(state: &Rc<State>, target: &Target, lua: &Lua) -> Result<(), Raise> {
-    let peer = &target.peer;
-    peer.client.close();
-    forget_attempts(state, target)?;
-    if peer.anchored.get() && !peer.client.busy() {
-        state.peers.deactivate(peer);
-        state.release(lua, peer.key)?;
-    } else {
-        state.peers.leave(peer);
-    }
-    Ok(())
+    target.peer.client.close();
+    forget_attempts(state, target);
+    target.let_go(state, lua)
 }
 
 /// Of `handlers.lua`: whom to connect as, for the script to change.
 fn introduction(target: &Target, lua: &Lua) -> Reply {
-    let connection = target.connection()?;
+    let connection = &target.face;
     let device_id = connection.device_id();
     let section = connection.introducing.get().unwrap_or(0);
     let Some(connect) = connection.with_section(section, |section| plan::introduction(section, &device_id))
@@ -353,7 +289,7 @@ const OPTS: [&str; 7] =
 
 /// `conn:send_handshake([client_id[, opts]])`: whether CONNECT was due.
 fn send_handshake(_: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
-    let connection = target.connection()?;
+    let connection = &target.face;
     let device_id = connection.device_id();
     let section = connection.introducing.get().unwrap_or(0);
     let mut connect = connection
@@ -404,7 +340,7 @@ fn with_opts(connect: ConnectOptions, opts: &Arg<'_>) -> Result<ConnectOptions, 
 fn subscribe(_: &Rc<State>, target: &Target, args: &Args<'_>, hears_all: bool) -> Reply {
     let filter = args.at(1).topic_filter()?;
     let handler = args.at(2).function()?;
-    let row = target.connection()?.handlers.borrow_mut().subscribe(&filter, hears_all);
+    let row = target.face.handlers.borrow_mut().subscribe(&filter, hears_all);
     let how = if hears_all { "events" } else { "messages" };
     target.bind(args.lua, how, row, handler, args.at(3).value)?;
     // never refused: the session keeps what it cannot send yet
@@ -417,7 +353,7 @@ fn subscribe(_: &Rc<State>, target: &Target, args: &Args<'_>, hears_all: bool) -
 /// `unsub(topic)`: whether there was a handler.
 fn unsubscribe(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     let filter = args.at(1).topic_filter()?;
-    let rows = target.connection()?.handlers.borrow_mut().unsubscribe(&filter);
+    let rows = target.face.handlers.borrow_mut().unsubscribe(&filter);
     for row in &rows {
         target.clear(state, args.lua, *row)?;
     }
@@ -435,7 +371,7 @@ fn add_global_handler(_: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply 
 }
 
 fn add_global(target: &Target, lua: &Lua, handler: Function, ud: Value) -> Result<Row, Raise> {
-    let row = target.connection()?.handlers.borrow_mut().add_global();
+    let row = target.face.handlers.borrow_mut().add_global();
     target.bind(lua, "events", row, handler, ud)?;
     target.peer.client.set_tick(Some(POLL));
     Ok(row)
@@ -444,7 +380,7 @@ fn add_global(target: &Target, lua: &Lua, handler: Function, ud: Value) -> Resul
 /// `MQTT.setEventHandler(handler | nil[, ud])`
 pub(super) fn set_event_handler(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     let handler = args.at(1).function_or_nil()?;
-    let connection = target.connection()?;
+    let connection = &target.face;
     if let Some(old) = connection.set_handler.take() {
         connection.handlers.borrow_mut().remove_global(old);
         target.clear(state, args.lua, old)?;
@@ -458,7 +394,7 @@ pub(super) fn set_event_handler(state: &Rc<State>, target: &Target, args: &Args<
 
 fn add_cloud_handler(_: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     let handler = args.at(1).function()?;
-    let row = target.connection()?.handlers.borrow_mut().add_cloud();
+    let row = target.face.handlers.borrow_mut().add_cloud();
     target.bind(args.lua, "cloud", row, handler, Value::Nil)?;
     reply(args.lua, ())
 }

@@ -7,12 +7,10 @@ use super::config::Config;
 use super::handlers::{CONNECT, Cloud, Handlers, Kind, Row};
 use super::plan::Brokers;
 use super::section::Section;
+use crate::codec::suback_code;
 use crate::lua::event_loop::{Call, Calls, Cursor, How, Marks, With};
 use crate::lua::peer::{Face, Peer};
 use crate::session::{Event, Granted};
-
-/// What a SUBACK says where the broker refused.
-const REFUSED: u8 = 0x80;
 
 /// A connection, seen from its script.
 pub(super) struct Connection {
@@ -20,8 +18,6 @@ pub(super) struct Connection {
     pub(super) config: RefCell<Option<Config>>,
     /// Serves where the configuration has no device id.
     pub(super) default_id: String,
-    /// The second section counts.
-    pub(super) has_backup: Cell<bool>,
     pub(super) handlers: RefCell<Handlers>,
     pub(super) brokers: RefCell<Brokers>,
     /// Which section is tried or connected: 0 or 1.
@@ -41,7 +37,6 @@ impl Connection {
         Connection {
             config: RefCell::default(),
             default_id,
-            has_backup: Cell::new(false),
             handlers: RefCell::default(),
             brokers: RefCell::default(),
             section: Cell::new(0),
@@ -81,8 +76,7 @@ impl Connection {
     fn subscribed(&self, id: u16, granted: Granted<'_>, add: &impl Fn(i32, With)) {
         let handlers = self.handlers.borrow();
         for (filter, qos) in granted {
-            let code = qos.map_or(REFUSED, |qos| qos as u8);
-            let marks = Some(Marks { qos: code, retain: false, dup: false, id: Some(id) });
+            let marks = Some(Marks { qos: suback_code(qos), retain: false, dup: false, id: Some(id) });
             let topic = ptr::from_ref(filter.as_bytes());
             let with = With::Message { topic, payload: ptr::from_ref(&[]), marks };
             let takers = handlers.of_filter(filter).iter().filter(|it| it.hears_all);

@@ -1,9 +1,7 @@
 -- Turns the functions of a script into those that the loop calls: (connection, what an event gives) becomes the
 -- manual's arguments.
 
-local introduction = ...
-
-local CLOSE, POLL, CONNACK, PUBLISH, PUBACK, SUBACK, UNSUBACK = 5, 0, 202, 203, 204, 209, 211
+local introduction, event = ...
 
 local bind = {}
 
@@ -17,17 +15,17 @@ function bind.events(fn, ud)
   return
     function(conn, topic, message, qos, retain, _, id)
       local data = { topic = topic, message = message or "", qos = qos, retain = retain, packet_id = id }
-      return fn(conn, PUBLISH, data, ud)
+      return fn(conn, event.EV_PUBLISH, data, ud)
     end,
     function(conn, topic, _, code, _, _, id)
-      return fn(conn, SUBACK, { topic = topic, codes = { code }, packet_id = id }, ud)
+      return fn(conn, event.EV_SUBACK, { topic = topic, codes = { code }, packet_id = id }, ud)
     end,
-    function(conn) return fn(conn, CLOSE, {}, ud) end,
-    function(conn, present) return fn(conn, CONNACK, { code = 0, session_present = present }, ud) end,
-    function(conn, code) return fn(conn, CONNACK, { code = code, session_present = false }, ud) end,
-    function(conn, id) return fn(conn, PUBACK, { packet_id = id }, ud) end,
-    function(conn, id) return fn(conn, UNSUBACK, { packet_id = id }, ud) end,
-    function(conn) return fn(conn, POLL, {}, ud) end
+    function(conn) return fn(conn, event.EV_CLOSE, {}, ud) end,
+    function(conn, present) return fn(conn, event.EV_CONNACK, { code = 0, session_present = present }, ud) end,
+    function(conn, code) return fn(conn, event.EV_CONNACK, { code = code, session_present = false }, ud) end,
+    function(conn, id) return fn(conn, event.EV_PUBACK, { packet_id = id }, ud) end,
+    function(conn, id) return fn(conn, event.EV_UNSUBACK, { packet_id = id }, ud) end,
+    function(conn) return fn(conn, event.EV_POLL, {}, ud) end
 end
 
 -- For add_cloud_handler, in the order of `Cloud` in handlers.rs.

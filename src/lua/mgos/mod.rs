@@ -38,8 +38,8 @@ const CONSOLE: &str = "mqtt.mgos.console";
 pub(super) fn open(maker: &Maker<'_>) -> mlua::Result<(Table, Table)> {
     conn::register(maker)?;
     let lua = maker.lua;
-    let emit =
-        maker.function("emit", |state, args| publish::emit(&conn::default(state, args.lua)?, &args))?;
+    let emit = maker
+        .function("emit", |state, args| publish::emit(state, &conn::default(state, args.lua)?, &args))?;
     let console: Function = lua.load(include_str!("console.lua")).set_name("=mgos_mqtt").call(emit)?;
     lua.set_named_registry_value(CONSOLE, console)?;
 
@@ -74,11 +74,7 @@ pub(super) fn open(maker: &Maker<'_>) -> mlua::Result<(Table, Table)> {
 /// `configure(table)`
 fn configure(state: &Rc<State>, args: Args<'_>) -> Reply {
     let arg = args.at(1);
-    if !arg.value.is_table() {
-        return Err(arg.fail("table"));
-    }
-    let json = value::to_json(&arg.value).map_err(|error| arg.reject(error))?;
-    let config = Config::parse(json).and_then(|config| conn::check(state, config));
+    let config = Config::parse(value::table(&arg)?).and_then(|config| conn::check(state, config));
     put_in_force(state, &args, config.map_err(|problem| arg.reject(problem))?)
 }
 
@@ -96,6 +92,6 @@ fn put_in_force(state: &Rc<State>, args: &Args<'_>, config: Config) -> Reply {
     if !config.debug.stdout_topic.is_empty() || !config.debug.stderr_topic.is_empty() {
         args.lua.named_registry_value::<Function>(CONSOLE)?.call::<()>(())?;
     }
-    conn::apply(state, &target, args.lua, config, true)?;
+    conn::apply(state, &target, args.lua, config)?;
     reply(args.lua, true)
 }

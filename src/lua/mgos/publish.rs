@@ -35,7 +35,7 @@ pub(super) fn publish_format(_: &Rc<State>, target: &Target, args: &Args<'_>) ->
 /// `pubv(topic, qos, retain, format, values)` -> packet id, or 0
 pub(super) fn publish_values(_: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     let list = args.at(FORMAT + 1);
-    let Value::Table(table) = &list.value else { return Err(list.fail("table")) };
+    let table = list.table()?;
     formatted(target, args, |n| Ok(list.inside(None, table.raw_get::<Value>(n)?)))
 }
 
@@ -129,17 +129,13 @@ fn send(
     qos: Qos,
     retain: bool,
 ) -> Result<u16, Raise> {
-    if v4::publish_size(topic, payload, qos).is_none() {
-        let got = payload.len();
-        return Err(message.reject(format_args!(
-            "a packet of at most 268435455 bytes expected, got a payload of {got} [2.2.3]"
-        )));
-    }
+    let size = v4::publish_size(topic, payload, qos);
+    message.check_packet(size, format_args!("a payload of {}", payload.len()))?;
     Ok(offer(target, topic, payload, qos, retain)?.unwrap_or(0))
 }
 
 fn offer(target: &Target, topic: &str, payload: &[u8], qos: Qos, retain: bool) -> Result<Option<u16>, Raise> {
-    if target.connection()?.with_section(0, Section::is_usable) != Some(true) {
+    if target.face.with_section(0, Section::is_usable) != Some(true) {
         return Ok(None);
     }
     let client = &target.peer.client;
@@ -158,13 +154,14 @@ const ERROR: u8 = 0;
 
 /// Of `console.lua`: publishes what was written to the descriptor 1 or 2, if the configuration names a topic for it.
 /// Never fails: printing shall not.
-pub(super) fn emit(target: &Target, args: &Args<'_>) -> Reply {
+pub(super) fn emit(state: &State, target: &Target, args: &Args<'_>) -> Reply {
     let fd = args.at(1).integer(1..=2)? as u8;
     let text = args.at(2).bytes()?;
     let text = text.as_bytes();
     let text = text.strip_suffix(b"\n").unwrap_or(&text);
-    let connection = target.connection()?;
-    let Some((topic, prefix)) = line_start(connection, fd) else { return reply(args.lua, ()) };
+    let connection = &target.face;
+    let wall = state.clock.borrow().wall();
+    let Some((topic, prefix)) = line_start(connection, fd, wall) else { return reply(args.lua, ()) };
     if target.peer.client.unsent_bytes() <= MAX_UNSENT {
         let _ = offer(target, &topic, &[prefix.as_bytes(), text].concat(), Qos::AtMostOnce, false);
     }
@@ -172,7 +169,7 @@ pub(super) fn emit(target: &Target, args: &Args<'_>) -> Reply {
 }
 
 /// Where to publish, and `id seq time level|`.
-fn line_start(connection: &Connection, fd: u8) -> Option<(String, String)> {
+fn line_start(connection: &Connection, fd: u8, wall: SystemTime) -> Option<(String, String)> {
     let id = connection.device_id();
     let config = connection.config.borrow();
     let config = config.as_ref()?;
@@ -187,11 +184,11 @@ fn line_start(connection: &Connection, fd: u8) -> Option<(String, String)> {
     };
     let number = connection.lines.get();
     connection.lines.set(number + 1);
-    let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let time = wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Some((topic.clone(), format!("{id} {number} {:.3} {level}|", time.as_secs_f64())))
 }
 
-/// A list of numbers under names, for the modules' tables.
+/// Adds the numbers of events under their names.
 pub(super) fn add_events(table: &Table) -> mlua::Result<()> {
     for (name, number) in EVENTS {
         table.raw_set(name, number)?;

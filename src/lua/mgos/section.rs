@@ -108,10 +108,7 @@ pub(super) struct Ssl {
 impl Section {
     /// Takes a section apart. `name` is for messages.
     pub(super) fn parse(name: &str, value: Value) -> Result<Section, Problem> {
-        let Value::Object(map) = value else {
-            return Err(Problem::new(format!("{name}: section expected, got {}", kind(&value))));
-        };
-        let mut fields = Fields { section: name, map };
+        let mut fields = Fields::of(name, value)?;
         let (reconnect_min, reconnect_max) = fields.waits()?;
         let max_qos = fields.integer("max_qos", 0..=2)?;
         let section = Section {
@@ -122,7 +119,7 @@ impl Section {
             pass: fields.text("pass")?,
             keep_alive: fields.integer("keep_alive", 0..=65535)?.unwrap_or(60) as u16,
             clean_session: fields.flag("clean_session", true)?,
-            will_topic: fields.text("will_topic")?,
+            will_topic: fields.topic("will_topic")?,
             will_message: fields.text("will_message")?,
             will_retain: fields.flag("will_retain", false)?,
             reconnect_min,
@@ -135,7 +132,7 @@ impl Section {
                 psk_identity: fields.text("ssl_psk_identity")?,
                 psk_key: fields.text("ssl_psk_key")?,
             },
-            max_qos: max_qos.map_or(Qos::ExactlyOnce, |level| Qos::new(level as u8).expect("in range")),
+            max_qos: max_qos.map_or(Qos::ExactlyOnce, |level| Qos::new(level as u8).expect("0 to 2")),
             max_qos_given: max_qos.is_some(),
             max_queue_length: fields.integer("max_queue_length", 0..=65_000)?.unwrap_or(5) as u32,
             recv_mbuf_limit: fields
@@ -214,14 +211,6 @@ impl Section {
         }
         if self.user.is_empty() && !self.pass.is_empty() {
             return wrong("pass", "nothing expected without a user, got a password [MQTT-3.1.2-22]".into());
-        }
-        if !self.will_topic.is_empty()
-            && let Err(error) = topic::check_name(&self.will_topic)
-        {
-            return wrong(
-                "will_topic",
-                format!("topic name expected, got {:?}, which {error}", self.will_topic),
-            );
         }
         if self.will_topic.is_empty() && !self.will_message.is_empty() {
             return wrong("will_message", "nothing expected without a will_topic, got a message".into());
@@ -311,7 +300,7 @@ fn iana(name: &str) -> String {
 }
 
 /// The keys of a section that nobody has asked for yet.
-struct Fields<'a> {
+pub(super) struct Fields<'a> {
     section: &'a str,
     map: Map<String, Value>,
 }
@@ -319,7 +308,15 @@ struct Fields<'a> {
 /// The bounds of a wait.
 const WAITS: RangeInclusive<f64> = 0.01..=86_400.0;
 
-impl Fields<'_> {
+impl<'a> Fields<'a> {
+    /// `section` is for messages.
+    pub(super) fn of(section: &'a str, value: Value) -> Result<Fields<'a>, Problem> {
+        match value {
+            Value::Object(map) => Ok(Fields { section, map }),
+            other => Err(Problem::new(format!("{section}: section expected, got {}", kind(&other)))),
+        }
+    }
+
     fn fail<T>(&self, key: &str, expected: impl fmt::Display, got: &Value) -> Result<T, Problem> {
         let got = match got {
             Value::Number(number) => number.to_string(),
@@ -336,7 +333,19 @@ impl Fields<'_> {
         }
     }
 
-    fn text(&mut self, key: &str) -> Result<String, Problem> {
+    /// A topic name, or nothing.
+    pub(super) fn topic(&mut self, key: &str) -> Result<String, Problem> {
+        let name = self.text(key)?;
+        if !name.is_empty()
+            && let Err(error) = topic::check_name(&name)
+        {
+            let text = format!("topic name expected, got {name:?}, which {error}");
+            return Err(Problem::at(self.section, key, text));
+        }
+        Ok(name)
+    }
+
+    pub(super) fn text(&mut self, key: &str) -> Result<String, Problem> {
         self.text_or(key, "")
     }
 
@@ -353,7 +362,10 @@ impl Fields<'_> {
                 Err(Problem::at(self.section, key, text))
             }
             Some(Value::String(text)) => Ok(text),
-            Some(other) => self.fail(key, "string", &other),
+            // a number may be a secret here
+            Some(other) => {
+                Err(Problem::at(self.section, key, format_args!("string expected, got {}", kind(&other))))
+            }
         }
     }
 
@@ -395,7 +407,7 @@ impl Fields<'_> {
     }
 
     /// That nothing is left.
-    fn finish(self) -> Result<(), Problem> {
+    pub(super) fn finish(self) -> Result<(), Problem> {
         match self.map.keys().next() {
             None => Ok(()),
             Some(key) => Err(Problem::at(self.section, key, "there is no such key")),
@@ -477,7 +489,7 @@ mod tests {
         for (key, value, expected) in [
             ("enable", json!("yes"), "boolean expected, got string"),
             ("enable", json!(1), "boolean expected, got 1"),
-            ("server", json!(5), "string expected, got 5"),
+            ("server", json!(5), "string expected, got number"),
             ("server", Value::Null, "string expected, got null"),
             ("keep_alive", json!("60"), "integer 0..65535 expected, got string"),
             ("keep_alive", json!(-1), "integer 0..65535 expected, got -1"),
@@ -520,6 +532,10 @@ mod tests {
             (json!({"ssl_cert": "c", "ssl_key": "k"}), "mqtt1.ssl_ca_cert: expected beside ssl_cert"),
             (json!({"ssl_psk_identity": "i"}), "mqtt1.ssl_psk_key: expected beside ssl_psk_identity"),
             (json!({"ssl_psk_identity": "i", "ssl_psk_key": "0"}), "mqtt1.ssl_psk_key: pairs of hexadecimal"),
+            (
+                json!({"ssl_ca_cert": "ca", "ssl_psk_identity": "i", "ssl_psk_key": "00"}),
+                "mqtt1.ssl_psk_identity: nothing expected beside ssl_ca_cert",
+            ),
             (json!({"ws_path": "mqtt"}), "mqtt1.ws_path: path that starts with / expected"),
         ] {
             let problem = problem(value);
@@ -567,9 +583,11 @@ mod tests {
         for value in [
             json!({"user": 5, "pass": "hunter2"}),
             json!({"pass": "hunter2"}),
+            json!({"user": "u", "pass": 123_454_321}),
             json!({"ssl_psk_identity": "i", "ssl_psk_key": "hunter2"}),
         ] {
-            assert!(!problem(value).contains("hunter2"));
+            let problem = problem(value);
+            assert!(!problem.contains("hunter2") && !problem.contains("123454321"), "{problem}");
         }
         let section = parse(json!({"user": "u", "pass": "hunter2"}));
         assert!(!section.public().to_string().contains("hunter2"));

@@ -3,6 +3,8 @@
 use mlua::{Lua, Table, Value as LuaValue};
 use serde_json::{Map, Number, Value};
 
+use crate::lua::args::{Arg, Raise};
+
 /// Tables nested deeper than this are taken for a cycle.
 const DEEPEST: usize = 64;
 
@@ -12,6 +14,12 @@ const DEEPEST: usize = 64;
 /// It is something that JSON does not have: what, for people.
 pub(super) fn to_json(value: &LuaValue) -> Result<Value, String> {
     convert(value, DEEPEST)
+}
+
+/// A table that a script has passed, as JSON.
+pub(super) fn table(arg: &Arg<'_>) -> Result<Value, Raise> {
+    arg.table()?;
+    to_json(&arg.value).map_err(|error| arg.reject(error))
 }
 
 fn convert(value: &LuaValue, depth: usize) -> Result<Value, String> {

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use mlua::{AnyUserData, MetaMethod, UserDataFields, Value};
+use mlua::Value;
 
 use super::connect;
 use super::device::Device;
@@ -12,34 +12,20 @@ use crate::client::{ConnectOptions, Credentials, Options, Profile, State as Acti
 use crate::codec::{Qos, v4};
 use crate::lua::args::{Arg, Args, Raise};
 use crate::lua::event_loop::Call;
-use crate::lua::peer::{Peer, slot};
+use crate::lua::peer::slot;
+use crate::lua::target::{self, Kind, Method, bound};
 use crate::lua::{Maker, Reply, State, hot, reply};
 use crate::session::{Event, Refused, Token};
 
-/// What a script holds.
-pub(super) struct Handle {
-    pub(super) state: Rc<State>,
-    pub(super) key: u32,
-}
+/// A client of this module.
+pub(super) type Target = target::Target<Device>;
 
-impl Drop for Handle {
-    fn drop(&mut self) {
-        self.state.forget(self.key);
-    }
-}
-
-/// A client and its userdata.
-struct Target {
-    peer: Rc<Peer>,
-    object: AnyUserData,
+impl Kind for Device {
+    const NAME: &str = "mqtt client";
+    const IS_DEVICE: bool = true;
 }
 
 impl Target {
-    fn device(&self) -> Result<&Device, Raise> {
-        let face: &dyn std::any::Any = &*self.peer.face;
-        face.downcast_ref().ok_or_else(|| Raise("not a client of this module".to_owned()))
-    }
-
     /// Fills a slot with a function, or empties it.
     fn set(&self, args: &Args<'_>, slot: i32, function: Option<mlua::Function>) -> Result<(), Raise> {
         self.peer.fill(slot, function.is_some());
@@ -70,9 +56,7 @@ impl Target {
     }
 }
 
-type Method = fn(&Rc<State>, &Target, &Args<'_>) -> Reply;
-
-const METHODS: [(&str, Method); 8] = [
+const METHODS: [(&str, Method<Device>); 8] = [
     ("lwt", lwt),
     ("on", on),
     ("connect", connect),
@@ -87,39 +71,18 @@ const METHODS: [(&str, Method); 8] = [
 pub(super) fn register(maker: &Maker<'_>) -> mlua::Result<()> {
     let mut methods = Vec::new();
     for (name, method) in METHODS {
-        methods.push((name, maker.function(name, bound(name, method))?));
+        methods.push((name, maker.function(name, bound(method))?));
     }
-    let ordinary = maker.ordinary("publish", bound("publish", publish))?;
+    let ordinary = maker.ordinary("publish", bound(publish))?;
     methods.push(("publish", hot::wrap_publish(maker.lua, &maker.shell, ordinary)?));
-    maker.lua.register_userdata_type::<Handle>(|registry| {
-        for (name, method) in methods {
-            registry.add_field(name, method);
-        }
-        registry.add_meta_field(MetaMethod::Type, "mqtt client");
-    })
-}
-
-/// A function that takes self off its arguments.
-fn bound(name: &'static str, method: Method) -> impl Fn(&Rc<State>, Args<'_>) -> Reply {
-    move |state, mut args| {
-        let object = args.take_self();
-        let target = find(state, object).ok_or_else(|| Raise::bad_self(name, "mqtt client"))?;
-        method(state, &target, &args)
-    }
-}
-
-fn find(state: &State, value: Value) -> Option<Target> {
-    let Value::UserData(object) = value else { return None };
-    let peer = state.peers.at(object.to_pointer().addr())?;
-    Some(Target { peer, object })
+    target::register::<Device>(maker, methods)
 }
 
 /// Of `credentials.lua`: client, whether there is a function for the user name, what it returned, the same for the
 /// password. What there is no function for is the client's own.
 pub(super) fn give_credentials(state: &Rc<State>, mut args: Args<'_>) -> Reply {
-    let object = args.take_self();
-    let target = find(state, object).ok_or_else(|| Raise::bad_self("give", "mqtt client"))?;
-    let settings = &target.device()?.settings;
+    let target = Target::take(state, &mut args)?;
+    let settings = &target.face.settings;
     let wrong = |what, Raise(why)| {
         let why = why.split_once('(').map_or("", |(_, why)| why.trim_end_matches(')'));
         Raise(format!("the {what} function returned a wrong value ({why})"))
@@ -145,7 +108,7 @@ pub(super) fn give_credentials(state: &Rc<State>, mut args: Args<'_>) -> Reply {
 
 /// Of `credentials.lua`: a function has failed.
 pub(super) fn refuse_credentials(state: &Rc<State>, mut args: Args<'_>) -> Reply {
-    if let Some(target) = find(state, args.take_self()) {
+    if let Some(target) = Target::find(state, args.take_self()) {
         target.peer.client.provide_credentials(None);
     }
     reply(args.lua, ())
@@ -159,7 +122,7 @@ fn lwt(_: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     let will = Will { topic, message, qos, retain };
     // A reconnect may come before the next `connect`.
     target.peer.client.set_will(Some(will.clone()));
-    target.device()?.will.replace(Some(Box::new(will)));
+    target.face.will.replace(Some(Box::new(will)));
     reply(args.lua, ())
 }
 
@@ -184,7 +147,7 @@ fn on(_: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     };
     let function = args.at(2).function_or_nil()?;
     if slot == slot::SUBACK {
-        target.device()?.suback_by_on.set(true);
+        target.face.suback_by_on.set(true);
     }
     target.set(args, slot, function)?;
     reply(args.lua, ())
@@ -192,8 +155,7 @@ fn on(_: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
 
 fn connect(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     let request = connect::parse(args, &state.map())?;
-    let Target { peer, object } = target;
-    let device = target.device()?;
+    let Target { peer, face: device, .. } = target;
     let settings = &device.settings;
     let asks = peer.has(slot::USERNAME) || peer.has(slot::PASSWORD);
     let ask_credentials = asks && request.credentials.is_none();
@@ -223,14 +185,14 @@ fn connect(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
         let slots = [slot::OK, slot::NOK, slot::CONNECT, slot::CONNFAIL];
         call.key == peer.key && slots.contains(&call.slot)
     });
-    let keeps_ok = state.options.as_esp8266 && request.ok.is_none() && !peer.has(slot::CONNECT);
+    let keeps_ok = state.as_esp8266 && request.ok.is_none() && !peer.has(slot::CONNECT);
     if !keeps_ok {
         target.set(args, slot::OK, request.ok)?;
         device.accepted.set(false);
     }
     target.set(args, slot::NOK, request.nok)?;
     device.connected_at.set(state.steps.get());
-    state.connect(args.lua, peer, object, options)?;
+    target.connect(state, args.lua, options)?;
     reply(args.lua, true)
 }
 
@@ -247,12 +209,8 @@ fn publish(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     let retain = plain(4).map_or(Ok(false), |flag| flag.flag())?;
     let callback = args.at(callback).function_or_nil()?;
     let bytes = bytes.as_bytes();
-    if v4::publish_size(&name, &bytes, qos).is_none() {
-        let got = bytes.len();
-        return Err(payload.reject(format_args!(
-            "a packet of at most 268435455 bytes expected, got a payload of {got} [2.2.3]"
-        )));
-    }
+    let size = v4::publish_size(&name, &bytes, qos);
+    payload.check_packet(size, format_args!("a payload of {}", bytes.len()))?;
     let token = target.token(callback.as_ref());
     let outcome = target.peer.client.publish(&name, &bytes, qos, retain, token, Sending::Soon);
     drop(bytes);
@@ -286,13 +244,11 @@ fn subscribe(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     }
     let callback = callback.function_or_nil()?;
     let filters: Vec<(&str, Qos)> = filters.iter().map(|(filter, qos)| (filter.as_str(), *qos)).collect();
-    if v4::subscribe_size(filters.iter().copied()).is_none() {
-        return Err(first.reject("a packet of at most 268435455 bytes expected, got more filters [2.2.3]"));
-    }
+    first.check_packet(v4::subscribe_size(filters.iter().copied()), "more filters")?;
     let token = target.token(callback.as_ref());
     let outcome = target.peer.client.subscribe(&filters, token, Sending::Soon);
     if outcome.is_ok() && callback.is_some() && !token.is_some() {
-        target.device()?.suback_by_on.set(false);
+        target.face.suback_by_on.set(false);
     }
     answer(state, target, args, outcome, slot::SUBACK, token, callback)
 }
@@ -310,9 +266,7 @@ fn unsubscribe(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     }
     let callback = args.at(2).function_or_nil()?;
     let filters: Vec<&str> = filters.iter().map(String::as_str).collect();
-    if v4::unsubscribe_size(filters.iter().copied()).is_none() {
-        return Err(first.reject("a packet of at most 268435455 bytes expected, got more filters [2.2.3]"));
-    }
+    first.check_packet(v4::unsubscribe_size(filters.iter().copied()), "more filters")?;
     let token = target.token(callback.as_ref());
     let outcome = target.peer.client.unsubscribe(&filters, token, Sending::Soon);
     answer(state, target, args, outcome, slot::UNSUBACK, token, callback)
@@ -368,9 +322,8 @@ fn get_state(_: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
 }
 
 fn close(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
-    let peer = &target.peer;
-    let device = target.device()?;
-    if state.options.as_esp8266
+    let Target { peer, face: device, .. } = target;
+    if state.as_esp8266
         && device.connected_at.get() == state.steps.get()
         && peer.client.state() == Activity::Connecting
     {
@@ -393,11 +346,6 @@ fn close(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     }
     target.set(args, slot::OK, None)?;
     target.set(args, slot::NOK, None)?;
-    if peer.anchored.get() && !peer.client.busy() {
-        state.peers.deactivate(peer);
-        state.release(args.lua, peer.key)?;
-    } else {
-        state.peers.leave(peer);
-    }
+    target.let_go(state, args.lua)?;
     reply(args.lua, ())
 }

@@ -100,10 +100,6 @@ impl Face for Device {
             | Event::Tick => Calls::NONE,
         }
     }
-
-    fn has_plain_pubacks(&self) -> bool {
-        true
-    }
 }
 
 impl Device {

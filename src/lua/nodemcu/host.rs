@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use mlua::{Table, Value};
 
@@ -42,12 +42,7 @@ pub(crate) fn open(maker: &Maker<'_>) -> mlua::Result<Table> {
 
 /// Seconds since 1970 and microseconds. On a virtual clock they pass with it.
 fn time(state: &State, args: &Args<'_>) -> Reply {
-    let now = if state.clock.borrow().is_manual() {
-        state.started_at + state.now().saturating_duration_since(state.started)
-    } else {
-        SystemTime::now()
-    };
-    let since = now.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    let since = state.clock.borrow().wall().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     reply(args.lua, (since.as_secs(), since.subsec_micros()))
 }
 
@@ -63,7 +58,7 @@ fn resolve(state: &Rc<State>, args: &Args<'_>) -> Reply {
     state.lookups.0.set(state.lookups.0.get() + 1);
     let queue = state.queue.clone();
     reactor::spawn(async move {
-        let found = smol::net::resolve((name, 0)).await.unwrap_or_default();
+        let found = crate::net::resolve(&name, 0).await.unwrap_or_default();
         let address = found.into_iter().find(SocketAddr::is_ipv4);
         queue.push(Entry::Resolved { key, address: address.map(|address| address.ip().to_string()) });
     })

@@ -4,15 +4,15 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use mlua::{AnyUserData, Function, Lua, Table, Value};
+use mlua::{Function, Lua, Table, Value};
 
-use super::client::{self, Handle};
+use super::client::{self, Target};
 use super::device::{Device, Settings};
 use super::reason::REASONS;
-use crate::client::{Client, ClientOptions, Options};
+use crate::client::Options;
 use crate::codec::{MAX_PACKET, Version, topic};
 use crate::lua::args::{Arg, Args, Raise};
-use crate::lua::peer::{Peer, slot};
+use crate::lua::peer::slot;
 use crate::lua::{CALLBACKS, Maker, Reply, State, hot, log, reply};
 use crate::session::{Config, Limits, Resubscribe};
 
@@ -223,11 +223,11 @@ fn new_client(state: &Rc<State>, args: Args<'_>) -> Reply {
         will: RefCell::default(),
         announced: Cell::new(false),
         connected_at: Cell::new(u64::MAX),
-        ok_stays: state.options.as_esp8266,
+        ok_stays: state.as_esp8266,
         accepted: Cell::new(false),
         suback_by_on: Cell::new(true),
     };
-    let (object, peer) = create(state, args.lua, config, device, each)?;
+    let Target { peer, object, .. } = Target::create(state, args.lua, config, device, each)?;
     for (slot, function) in [(slot::USERNAME, username_function), (slot::PASSWORD, password_function)] {
         if let Some(function) = function {
             peer.fill(slot, true);
@@ -235,23 +235,6 @@ fn new_client(state: &Rc<State>, args: Args<'_>) -> Reply {
         }
     }
     reply(args.lua, object)
-}
-
-fn create(
-    state: &Rc<State>,
-    lua: &Lua,
-    config: Config,
-    device: Device,
-    each: bool,
-) -> Result<(AnyUserData, Rc<Peer>), Raise> {
-    let key = state.next_key()?;
-    let object = lua.create_any_userdata(Handle { state: state.clone(), key })?;
-    state.enlist(lua, key, &object)?;
-    let options = ClientOptions { clock: state.clock.borrow().clone(), key };
-    let client = Client::new(config, options, state.queue.clone());
-    let peer = Rc::new(Peer::new(key, client, Rc::new(device), each));
-    state.peers.insert(object.to_pointer().addr(), peer.clone());
-    Ok((object, peer))
 }
 
 /// A client id that the broker can take.

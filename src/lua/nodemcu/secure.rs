@@ -131,7 +131,7 @@ pub(super) fn blame(secure: Option<&Arg<'_>>, host: &Arg<'_>, why: &str) -> Rais
 
 /// Names and values of headers, in the order of the names: that of a Lua table is none.
 fn pairs(arg: &Arg<'_>) -> Result<Vec<(String, String)>, Raise> {
-    let Value::Table(table) = &arg.value else { return Err(arg.fail("table")) };
+    let table = arg.table()?;
     let text = |value| arg.inside(Some("headers"), value).text();
     let mut headers = Vec::new();
     for pair in table.pairs::<Value, Value>() {

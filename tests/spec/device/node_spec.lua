@@ -263,6 +263,14 @@ describe("net.dns", function()
     assert.are.equal(err, got)
   end)
 
+  it("is done before a test's time goes on", function()
+    local clock, at = kit.clock(), nil
+    net.dns.resolve("localhost", function() at = clock:now() end)
+    clock:advance(1000)
+    clock:restore()
+    assert.are.equal(0, at)
+  end)
+
   it("takes servers and asks the host's", function()
     net.dns.setdnsserver("10.0.0.1", 0)
     assert.are.equal("10.0.0.1", net.dns.getdnsserver(0))

@@ -1,6 +1,7 @@
 -- Every function of mgos_mqtt and api_mqtt with every kind of wrong value in every place: a plain string that names the
 -- place, and the broker hears nothing of it.
 
+local mqtt = require("mqtt")
 local mgos_mqtt = require("mgos_mqtt")
 local MQTT = require("api_mqtt")
 local support = require("tests.spec.mgos.support")
@@ -94,13 +95,37 @@ describe("a wrong value in any place", function()
   end)
 
   it("as self is refused by every method", function()
-    local conn = support.idle()
+    local conn, client = support.idle(), { ["a client of mqtt"] = mqtt.Client("self") }
     for name in pairs(METHODS) do
-      for what, self in pairs(merge(wrong.ODD, wrong.BOOLEANS, { ["1"] = 1, ["text"] = "x" })) do
+      for what, self in pairs(merge(wrong.ODD, wrong.BOOLEANS, { ["1"] = 1, ["text"] = "x" }, client)) do
         local ok, message = pcall(conn[name], self, "a", nop)
         assert(not ok and type(message) == "string", name .. " takes " .. what)
         assert(message:find(name, 1, true), message)
       end
     end
+  end)
+
+  it("is a connection as self of a client's methods", function()
+    local conn, peer = support.paired()
+    local client = mqtt.Client("self")
+    local arguments = {
+      lwt = { "t", "m" },
+      on = { "offline", nop },
+      connect = { "127.0.0.1", 1 },
+      publish = { "t", "m", 1, 0, nop },
+      subscribe = { "f", 0, nop },
+      unsubscribe = { "f", nop },
+      pending = {},
+      state = {},
+      close = {},
+    }
+    for name, with in pairs(arguments) do
+      local ok, message = pcall(client[name], conn, unpack(with))
+      local expected = ("calling '%s' on bad self (mqtt client expected)"):format(name)
+      assert(not ok and message:find(expected, 1, true), message)
+    end
+    assert.is_false((pcall(client.publish, conn, "t", "m")))
+    conn:global_disconnect()
+    assert.are.equal(support.hex(support.DISCONNECT), support.hex(peer:read()))
   end)
 end)

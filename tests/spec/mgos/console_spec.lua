@@ -62,6 +62,18 @@ describe("debug.stdout_topic and debug.stderr_topic", function()
     assert.equal("0", lines[2][2]:match(" (%d)|b$"))
   end)
 
+  it("get the time of a test's clock", function()
+    local lines = script('stdout_topic = "out"', "", [[
+      local clock = kit.clock()
+      print("before")
+      clock:advance(90500)
+      print("after")
+      clock:restore()
+    ]])
+    local function time(line) return tonumber(line[2]:match("^dev %d (%S+) ")) end
+    assert.is_true(math.abs(time(lines[2]) - time(lines[1]) - 90.5) < 0.002)
+  end)
+
   it("get nothing where no topic is named, nor what goes to files", function()
     local lines = script('stderr_topic = "err"', "", [[
       print("a")

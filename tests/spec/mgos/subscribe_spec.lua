@@ -1,6 +1,7 @@
 -- sub, unsub and global_subscribe.
 
 local mgos_mqtt = require("mgos_mqtt")
+local mqtt = require("mqtt")
 local kit = require("mqtt.test")
 local support = require("tests.spec.mgos.support")
 
@@ -205,7 +206,9 @@ describe("global_subscribe", function()
     assert.same({ topic = "t/1", message = "x", qos = 1, retain = false }, publish)
   end)
 
-  it("hears of a refusal by code 128", function()
+  it("hears of a refusal by code 128, which is logged too", function()
+    local warnings = {}
+    mqtt.log(function(level, line) if level == "warn" then warnings[#warnings + 1] = line end end)
     local broker = support.broker { faults = { refuse_filters = { "no" } } }
     local conn = support.idle()
     local calls, handler = support.recorder()
@@ -213,6 +216,8 @@ describe("global_subscribe", function()
     conn:set_config(support.section(broker.port))
     support.entries(calls, 1)
     assert.same({ 128 }, calls[1][3].codes)
+    kit.eventually(function() return #warnings > 0 end)
+    assert.matches("^the broker refused to subscribe no$", warnings[1])
   end)
 
   it("hears of each renewal", function()

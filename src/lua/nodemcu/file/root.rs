@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use rustix::fs::{AtFlags, Dir, FileType, OFlags};
+use rustix::fs::{AtFlags, Dir, FileType, OFlags, Stat};
 
 /// What the device calls its file system.
 const DRIVE: &[u8] = b"/FLASH/";
@@ -89,24 +89,20 @@ impl Root {
 
     /// Size, and when it was changed: seconds since 1970.
     pub(super) fn stat(&mut self, name: &[u8]) -> io::Result<(u64, i64)> {
-        let found = self.find(name, false)?;
-        let stat = rustix::fs::statat(self.within(&found)?, found.name, AtFlags::SYMLINK_NOFOLLOW)?;
-        if !is_file(stat.st_mode) {
-            return Err(io::ErrorKind::NotFound.into());
-        }
+        let (_, stat) = self.find_file(name)?;
+        #[allow(clippy::unnecessary_cast, reason = "some processors' system calls have another type")]
         Ok((stat.st_size as u64, stat.st_mtime as i64))
     }
 
     pub(super) fn remove(&mut self, name: &[u8]) -> io::Result<()> {
-        self.stat(name)?;
-        let found = self.find(name, false)?;
+        let (found, _) = self.find_file(name)?;
         Ok(rustix::fs::unlinkat(self.within(&found)?, found.name, AtFlags::empty())?)
     }
 
     /// Fails where there is a file of the new name.
     pub(super) fn rename(&mut self, from: &[u8], to: &[u8]) -> io::Result<()> {
-        self.stat(from)?;
-        let (source, target) = (self.find(from, false)?, self.find(to, true)?);
+        let (source, _) = self.find_file(from)?;
+        let target = self.find(to, true)?;
         if rustix::fs::statat(self.within(&target)?, target.name, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
@@ -140,6 +136,13 @@ impl Root {
             Some(folder) => Ok(folder.as_fd()),
             None => self.folder(),
         }
+    }
+
+    /// A name that is a file's.
+    fn find_file<'a>(&mut self, name: &'a [u8]) -> io::Result<(Found<'a>, Stat)> {
+        let found = self.find(name, false)?;
+        let stat = rustix::fs::statat(self.within(&found)?, found.name, AtFlags::SYMLINK_NOFOLLOW)?;
+        if is_file(stat.st_mode) { Ok((found, stat)) } else { Err(io::ErrorKind::NotFound.into()) }
     }
 
     /// Walks to a name's folder; makes the folders on the way, if told to: on the device there are none, slashes are

@@ -37,12 +37,13 @@ pub(crate) fn open(maker: &Maker<'_>) -> mlua::Result<Table> {
     let set = lua.load("local t, k, v = ... t[k] = v").set_name("=sjson").into_function()?;
     lua.set_named_registry_value(SET, set)?;
 
-    let read = maker.calling("read", read)?;
+    let read = maker.function("read", read)?;
     lua.register_userdata_type::<RefCell<Encoder>>(|registry| {
         registry.add_field("read", read);
         registry.add_meta_field(MetaMethod::Type, "sjson.encoder");
     })?;
-    let (write, result) = (maker.calling("write", write)?, maker.function("result", |_, args| result(args))?);
+    let (write, result) =
+        (maker.function("write", write)?, maker.function("result", |_, args| result(args))?);
     lua.register_userdata_type::<RefCell<Decoder>>(|registry| {
         registry.add_field("write", write);
         registry.add_field("result", result);
@@ -51,15 +52,12 @@ pub(crate) fn open(maker: &Maker<'_>) -> mlua::Result<Table> {
 
     let sjson = lua.create_table()?;
     sjson.raw_set("NULL", Value::NULL)?;
-    sjson.raw_set(
-        "encode",
-        maker.calling("encode", |_, args| {
-            let table = table(&args.at(1))?;
-            let text = encode::encode(args.lua, table, &Options::of(&args.at(2))?)?;
-            Ok(reply(args.lua, args.lua.create_string(text)?)?)
-        })?,
-    )?;
-    sjson.raw_set("decode", maker.calling("decode", decode_whole)?)?;
+    maker.add(&sjson, "encode", |_, args| -> Result<_, Thrown> {
+        let table = args.at(1).table()?;
+        let text = encode::encode(args.lua, table, &Options::of(&args.at(2))?)?;
+        Ok(reply(args.lua, args.lua.create_string(text)?)?)
+    })?;
+    maker.add(&sjson, "decode", decode_whole)?;
     maker.add(&sjson, "encoder", |_, args| encoder(&args))?;
     maker.add(&sjson, "decoder", |_, args| {
         let options = Options::of(&args.at(1))?;
@@ -90,21 +88,8 @@ impl Options {
             },
         };
         let null = arg.field(table, "null")?.given().map(|field| field.bytes()).transpose()?;
-        let metatable = match arg.field(table, "metatable")?.given() {
-            None => None,
-            Some(field) => match field.value {
-                Value::Table(table) => Some(table),
-                _ => return Err(field.fail("table")),
-            },
-        };
+        let metatable = arg.field(table, "metatable")?.given().map(|field| field.table()).transpose()?;
         Ok(Options { depth, null: null.map(|text| text.as_bytes().to_vec()), metatable })
-    }
-}
-
-fn table(arg: &Arg<'_>) -> Result<Table, Raise> {
-    match &arg.value {
-        Value::Table(table) => Ok(table.clone()),
-        _ => Err(arg.fail("table")),
     }
 }
 
@@ -119,7 +104,7 @@ struct Encoder {
 }
 
 fn encoder(args: &Args<'_>) -> Reply {
-    let table = table(&args.at(1))?;
+    let table = args.at(1).table()?;
     let options = Options::of(&args.at(2))?;
     let object = args.lua.create_any_userdata(RefCell::new(Encoder { options, text: None, read: 0 }))?;
     object.set_user_value(table)?;

@@ -1,0 +1,120 @@
+//! The client that a script's call is about: made, found by its userdata, kept while it is in use.
+
+use std::any::Any;
+use std::marker::PhantomData;
+use std::rc::Rc;
+
+use mlua::{AnyUserData, Function, Lua, MetaMethod, UserDataFields, Value};
+
+use super::args::{Args, Raise};
+use super::peer::{Face, Peer};
+use super::{Maker, Reply, State};
+use crate::client::{Client, ClientOptions, Options};
+use crate::session::Config;
+
+/// The clients of a module: they have a face of their own, and a type of userdata.
+pub(crate) trait Kind: Face {
+    /// What messages call it.
+    const NAME: &str;
+    /// See [`Peer::device`].
+    const IS_DEVICE: bool;
+}
+
+/// What a script holds.
+struct Handle<K> {
+    state: Rc<State>,
+    key: u32,
+    kind: PhantomData<K>,
+}
+
+impl<K> Drop for Handle<K> {
+    fn drop(&mut self) {
+        self.state.forget(self.key);
+    }
+}
+
+/// What the methods of a module's clients are made of.
+pub(crate) type Method<K> = fn(&Rc<State>, &Target<K>, &Args<'_>) -> Reply;
+
+/// Takes self off the arguments.
+pub(crate) fn bound<K: Kind>(method: Method<K>) -> impl Fn(&Rc<State>, Args<'_>) -> Reply {
+    move |state, mut args| {
+        let target = Target::take(state, &mut args)?;
+        method(state, &target, &args)
+    }
+}
+
+/// Registers the type of the userdata, with its methods.
+pub(crate) fn register<K: Kind>(
+    maker: &Maker<'_>,
+    methods: Vec<(&'static str, Function)>,
+) -> mlua::Result<()> {
+    maker.lua.register_userdata_type::<Handle<K>>(|registry| {
+        for (name, method) in methods {
+            registry.add_field(name, method);
+        }
+        registry.add_meta_field(MetaMethod::Type, K::NAME);
+    })
+}
+
+/// A client, what it is to its module, and its userdata.
+pub(crate) struct Target<K> {
+    pub(crate) peer: Rc<Peer>,
+    pub(crate) face: Rc<K>,
+    pub(crate) object: AnyUserData,
+}
+
+impl<K: Kind> Target<K> {
+    /// A new one. `each`: see [`Peer::each`].
+    pub(crate) fn create(
+        state: &Rc<State>,
+        lua: &Lua,
+        config: Config,
+        face: K,
+        each: bool,
+    ) -> Result<Target<K>, Raise> {
+        let key = state.next_key()?;
+        let object = lua.create_any_userdata(Handle { state: state.clone(), key, kind: PhantomData::<K> })?;
+        state.enlist(lua, key, &object)?;
+        let options = ClientOptions { clock: state.clock.borrow().clone(), key };
+        let client = Client::new(config, options, state.queue.clone());
+        let face = Rc::new(face);
+        let peer = Rc::new(Peer::new(key, client, face.clone(), K::IS_DEVICE, each));
+        state.peers.insert(object.to_pointer().addr(), peer.clone());
+        Ok(Target { peer, face, object })
+    }
+
+    /// The one that a value is.
+    pub(crate) fn find(state: &State, value: Value) -> Option<Target<K>> {
+        let Value::UserData(object) = value else { return None };
+        let peer = state.peers.at(object.to_pointer().addr())?;
+        let face: Rc<dyn Any> = peer.face.clone();
+        Some(Target { face: face.downcast().ok()?, peer, object })
+    }
+
+    /// The one that is self, which is taken off the arguments.
+    pub(crate) fn take(state: &State, args: &mut Args<'_>) -> Result<Target<K>, Raise> {
+        Target::find(state, args.take_self()).ok_or_else(|| Raise::bad_self(args.name, K::NAME))
+    }
+
+    /// Connects it. From here on it lives until it is idle, whoever refers to it.
+    pub(crate) fn connect(&self, state: &State, lua: &Lua, options: Options) -> Result<(), Raise> {
+        if state.peers.activate(&self.peer) {
+            state.anchor(lua, self.peer.key, &self.object)?;
+        }
+        state.cursor.note(self.peer.key);
+        self.peer.client.connect(options);
+        Ok(())
+    }
+
+    /// Leaves it to the collector, now that it was closed: at once, or when it has nothing to do any more.
+    pub(crate) fn let_go(&self, state: &State, lua: &Lua) -> Result<(), Raise> {
+        if self.peer.anchored.get() && !self.peer.client.busy() {
+            state.peers.deactivate(&self.peer);
+            state.release(lua, self.peer.key)?;
+        } else {
+            state.peers.leave(&self.peer);
+        }
+        Ok(())
+    }
+}
