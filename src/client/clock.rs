@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -27,6 +27,7 @@ impl Clock {
 
     /// A clock that stands still but for [`ManualClock::advance`].
     pub fn manual() -> (Clock, ManualClock) {
+        LazyLock::force(&BEGINNING); // this clock may stand still at what is now
         let now = Instant::now();
         let wall = (now, SystemTime::now());
         let timeline = Timeline { now, wall, sleepers: Sleepers::new(), drawn: 0 };
@@ -73,7 +74,7 @@ impl Clock {
     /// A future that is ready once it is `at`. With the real clock somebody has to have started the
     /// [reactor](reactor::start), which wakes it.
     pub fn sleep_until(&self, at: Instant) -> Sleep {
-        Sleep { manual: self.manual.clone(), at, id: 0 }
+        Sleep { manual: self.manual.clone(), at: Moment::new(at), id: 0 }
     }
 }
 
@@ -155,10 +156,27 @@ impl Timeline {
     }
 }
 
+/// An [`Instant`] in half of its memory, good for 584 years: every idle connection has one of its own.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Moment(u64);
+
+/// [`Moment`] 0. What is before it has passed, so no clock may stand there.
+static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+impl Moment {
+    fn new(at: Instant) -> Moment {
+        Moment(u64::try_from(at.saturating_duration_since(*BEGINNING).as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    fn instant(self) -> Instant {
+        *BEGINNING + Duration::from_nanos(self.0)
+    }
+}
+
 /// Who sleeps until when.
 struct Sleepers {
     /// By deadline, then by age.
-    by_deadline: BTreeMap<(Instant, u64), Waker>,
+    by_deadline: BTreeMap<(Moment, u64), Waker>,
     last_id: u64,
 }
 
@@ -169,11 +187,11 @@ impl Sleepers {
 
     /// The next deadline.
     fn first(&self) -> Option<Instant> {
-        self.by_deadline.first_key_value().map(|(&(at, _), _)| at)
+        self.by_deadline.first_key_value().map(|(&(at, _), _)| at.instant())
     }
 
     /// Adds a sleeper, which has no `id` yet, or wakes another waker for it.
-    fn put(&mut self, at: Instant, id: &mut u64, waker: &Waker) {
+    fn put(&mut self, at: Moment, id: &mut u64, waker: &Waker) {
         if *id == 0 {
             self.last_id += 1;
             *id = self.last_id;
@@ -183,7 +201,7 @@ impl Sleepers {
 
     /// Those whose deadline is not after `now`.
     fn take_until(&mut self, now: Instant) -> Vec<Waker> {
-        let later = self.by_deadline.split_off(&(now, u64::MAX));
+        let later = self.by_deadline.split_off(&(Moment::new(now), u64::MAX));
         std::mem::replace(&mut self.by_deadline, later).into_values().collect()
     }
 }
@@ -232,7 +250,7 @@ pub(super) async fn keep_time() {
 #[must_use = "a sleep does nothing unless polled"]
 pub struct Sleep {
     manual: Option<Arc<Manual>>,
-    at: Instant,
+    at: Moment,
     /// Its place among the sleepers; 0 before it was polled.
     id: u64,
 }
@@ -240,13 +258,13 @@ pub struct Sleep {
 impl Sleep {
     /// Until when.
     pub(super) fn deadline(&self) -> Instant {
-        self.at
+        self.at.instant()
     }
 }
 
 impl fmt::Debug for Sleep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Sleep({:?})", self.at)
+        write!(f, "Sleep({:?})", self.deadline())
     }
 }
 
@@ -257,19 +275,19 @@ impl Future for Sleep {
         let Sleep { manual, at, id } = self.get_mut();
         if let Some(manual) = manual {
             let mut timeline = manual.timeline.lock();
-            if timeline.now >= *at {
+            if Moment::new(timeline.now) >= *at {
                 return Poll::Ready(());
             }
             timeline.sleepers.put(*at, id, cx.waker());
             return Poll::Pending;
         }
-        if Instant::now() >= *at {
+        if Moment::new(Instant::now()) >= *at {
             return Poll::Ready(());
         }
         let mut real = REAL.lock();
         real.sleepers.put(*at, id, cx.waker());
-        if real.rings.is_none_or(|rings| *at < rings) {
-            real.rings = Some(*at);
+        if real.rings.is_none_or(|rings| at.instant() < rings) {
+            real.rings = Some(at.instant());
             let keeper = real.keeper.clone();
             drop(real);
             keeper.inspect(Waker::wake_by_ref);

@@ -7,24 +7,19 @@ use super::shared::{Inner, Shared, wake};
 use crate::codec::Qos;
 use crate::session::Limits;
 
-/// Where a question to the caller stands.
+/// What the task asks its caller, one thing at a time, and the answers.
 #[derive(Default)]
-pub(super) enum Question<T> {
+pub(super) enum Question {
     #[default]
-    NotAsked,
-    Asked,
-    Answered(T),
-}
-
-impl<T> Question<T> {
-    /// Takes an answer; false if nothing was asked.
-    fn answer(&mut self, answer: T) -> bool {
-        let asked = matches!(self, Question::Asked);
-        if asked {
-            *self = Question::Answered(answer);
-        }
-        asked
-    }
+    None,
+    /// For user name and password.
+    Credentials,
+    /// They were given, or refused.
+    Given(Option<Box<Credentials>>),
+    /// For all of CONNECT.
+    Connect,
+    /// It was given.
+    Introduced(Box<ConnectOptions>),
 }
 
 /// Where the wait for the next attempt stands.
@@ -41,15 +36,17 @@ pub(super) enum Pause {
 impl Shared {
     pub(super) fn provide_credentials(&self, credentials: Option<Credentials>) {
         let mut inner = self.lock();
-        if inner.credentials.answer(credentials.map(Box::new)) {
+        if matches!(inner.question, Question::Credentials) {
+            inner.question = Question::Given(credentials.map(Box::new));
             wake(inner);
         }
     }
 
     pub(super) fn provide_connect(&self, connect: ConnectOptions) -> bool {
         let mut inner = self.lock();
-        let asked = inner.introduction.answer(Box::new(connect));
+        let asked = matches!(inner.question, Question::Connect);
         if asked {
+            inner.question = Question::Introduced(Box::new(connect));
             wake(inner);
         }
         asked

@@ -117,22 +117,21 @@ impl Driver {
     }
 
     /// Drives until the connection ends.
-    pub(super) async fn run(&mut self) -> End {
-        let end = poll_fn(|cx| {
+    pub(super) fn run(&mut self) -> impl Future<Output = End> {
+        poll_fn(|cx| {
             let mut budget = BUDGET;
-            loop {
+            let end = loop {
                 match self.turn(cx, &mut budget) {
                     Ok(true) => {}
                     Ok(false) => return Poll::Pending,
-                    Err(end) => return Poll::Ready(end),
+                    Err(end) => break end,
                 }
+            };
+            if let Some(mut inner) = self.shared.current(self.generation) {
+                inner.writer.begun = self.unflushed;
             }
+            Poll::Ready(end)
         })
-        .await;
-        if let Some(mut inner) = self.shared.current(self.generation) {
-            inner.writer.begun = self.unflushed;
-        }
-        end
     }
 
     /// Does what can be done now; whether something has become due meanwhile. Otherwise the task is woken when there is

@@ -315,7 +315,7 @@ impl Client {
     /// Counters.
     pub fn stats(&self) -> Stats {
         let inner = self.shared.lock();
-        Stats { session: inner.session.stats(), reconnects: inner.reconnects }
+        Stats { session: inner.session.stats(), reconnects: inner.reconnects.into() }
     }
 
     fn from_shared(shared: Arc<Shared>) -> Client {

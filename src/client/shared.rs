@@ -12,7 +12,7 @@ use smol::Task;
 use super::dialogue::{Pause, Question};
 use super::error::ConnectError;
 use super::leave::Farewell;
-use super::options::{ClientOptions, ConnectOptions, Credentials, Options, Will};
+use super::options::{ClientOptions, Options, Will};
 use super::reader::Reader;
 use super::supervisor::Supervisor;
 use super::{Clock, Sending, Sink, State, reactor};
@@ -83,16 +83,15 @@ pub(super) struct Inner {
     pub(super) reconnects_after_loss: bool,
     /// Replaces the will of the options.
     pub(super) will: Option<Box<Option<Will>>>,
-    pub(super) credentials: Question<Option<Box<Credentials>>>,
+    pub(super) question: Question,
     /// Each link's CONNECT is asked for.
     pub(super) asks_connect: bool,
-    pub(super) introduction: Question<Box<ConnectOptions>>,
     pub(super) pause: Pause,
     /// The `max_qos` of the bounds …
     pub(super) bounds_max_qos: Qos,
     /// … and what replaces it, in all bounds.
     pub(super) max_qos: Option<Qos>,
-    pub(super) reconnects: u64,
+    pub(super) reconnects: u32,
 }
 
 /// How bytes get to the socket.
@@ -150,9 +149,8 @@ impl Shared {
                 keep: Keep::Nothing,
                 reconnects_after_loss: false,
                 will: None,
-                credentials: Question::default(),
+                question: Question::None,
                 asks_connect: false,
-                introduction: Question::default(),
                 pause: Pause::default(),
                 max_qos: None,
                 reconnects: 0,
@@ -459,8 +457,7 @@ impl Inner {
         self.writer = Writer::default();
         self.reader = Reader::default();
         self.paused = false;
-        self.credentials = Question::NotAsked;
-        self.introduction = Question::NotAsked;
+        self.question = Question::None;
     }
 
     // Callers at the socket.

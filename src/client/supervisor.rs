@@ -53,9 +53,7 @@ impl Plan {
 enum Outcome {
     /// The caller ended it.
     Replaced,
-    /// The broker never accepted it.
-    Failed(ConnectError),
-    /// It had been accepted.
+    /// The broker had accepted it, and it ended.
     Lost(End),
 }
 
@@ -67,7 +65,7 @@ impl Supervisor {
     /// The task. `previous` is that of the `connect` before, which may still say goodbye.
     ///
     /// This future lives as long as the connection, so it holds little: what only some steps need is boxed and gone after
-    /// them. (An `async fn` would hold its arguments twice.)
+    /// them, and an `async fn` would hold its arguments twice.
     #[expect(clippy::manual_async_fn, reason = "for its size")]
     pub(super) fn run(mut self, previous: Option<Task<()>>) -> impl Future<Output = ()> + Send {
         async move {
@@ -83,25 +81,24 @@ impl Supervisor {
         }
     }
 
-    async fn supervise(&mut self) {
-        loop {
-            let outcome = match self.attempt().await {
-                Ok(outcome) => outcome,
-                Err(error) => Outcome::Failed(error),
-            };
-            let go_on = match outcome {
-                Outcome::Replaced => false,
-                Outcome::Failed(error) => self.failed(&error),
-                Outcome::Lost(end) => self.lost(&end),
-            };
-            let lot = self.clock().lot().unwrap_or_else(random);
-            let Some(plan) = self.plan.as_mut().filter(|_| go_on) else { return };
-            let wait = plan.backoff.wait(lot);
-            tracing::debug!(target: "mqtt", "next attempt in {wait:?}");
-            // a wait that no clock can show is one for ever
-            let until = self.clock().now().checked_add(wait);
-            if Box::pin(self.pause(until)).await.is_none() {
-                return;
+    #[expect(clippy::manual_async_fn, reason = "for its size")]
+    fn supervise(&mut self) -> impl Future<Output = ()> + Send {
+        async move {
+            loop {
+                let go_on = match self.attempt().await {
+                    Ok(Outcome::Replaced) => false,
+                    Ok(Outcome::Lost(end)) => self.lost(&end),
+                    Err(error) => self.failed(&error),
+                };
+                let lot = self.clock().lot().unwrap_or_else(random);
+                let Some(plan) = self.plan.as_mut().filter(|_| go_on) else { return };
+                let wait = plan.backoff.wait(lot);
+                tracing::debug!(target: "mqtt", "next attempt in {wait:?}");
+                // a wait that no clock can show is one for ever
+                let until = self.clock().now().checked_add(wait);
+                if Box::pin(self.pause(until)).await.is_none() {
+                    return;
+                }
             }
         }
     }
@@ -147,17 +144,23 @@ impl Supervisor {
     }
 
     /// One attempt, and the connection if there comes one.
-    async fn attempt(&mut self) -> Result<Outcome, ConnectError> {
-        let Some(mut driver) = Box::pin(self.open()).await? else { return Ok(Outcome::Replaced) };
-        self.plan.take_if(|plan| plan.options.reconnect.is_none());
-        let end = driver.run().await;
-        if let Some(outcome) = self.conclude(end) {
-            return outcome;
+    ///
+    /// # Errors
+    /// The broker never accepted it.
+    #[expect(clippy::manual_async_fn, reason = "for its size")]
+    fn attempt(&mut self) -> impl Future<Output = Result<Outcome, ConnectError>> + Send {
+        async move {
+            let Some(mut driver) = Box::pin(self.open()).await? else { return Ok(Outcome::Replaced) };
+            self.plan.take_if(|plan| plan.options.reconnect.is_none());
+            let end = driver.run().await;
+            if let Some(outcome) = self.conclude(end) {
+                return outcome;
+            }
+            if let Some(last_words) = self.shared.take_last_words() {
+                Box::pin(driver.say_goodbye(last_words)).await;
+            }
+            Ok(Outcome::Replaced)
         }
-        if let Some(last_words) = self.shared.take_last_words() {
-            Box::pin(driver.say_goodbye(last_words)).await;
-        }
-        Ok(Outcome::Replaced)
     }
 
     /// A byte stream with CONNECT to be sent; none if the attempt is replaced.
@@ -175,9 +178,9 @@ impl Supervisor {
             return Ok(None);
         }
         let credentials = if options.ask_credentials {
-            match self.ask(Event::CredentialsWanted, |inner| &mut inner.credentials).await {
-                Some(given) => Some(given.ok_or(ConnectError::NoCredentials)?),
-                None => return Ok(None),
+            match self.ask(Event::CredentialsWanted, Question::Credentials).await {
+                Some(Question::Given(given)) => Some(given.ok_or(ConnectError::NoCredentials)?),
+                _ => return Ok(None),
             }
         } else {
             None
@@ -191,11 +194,10 @@ impl Supervisor {
         let stream = stream?;
         let asks = self.shared.lock().asks_connect;
         let introduction = if asks {
-            let question = Event::ConnectWanted { profile: index as u16 };
-            let answer = self.ask(question, |inner| &mut inner.introduction);
+            let answer = self.ask(Event::ConnectWanted { profile: index as u16 }, Question::Connect);
             match before(self.clock(), deadline, answer).await.ok_or(ConnectError::SendTimeout)? {
-                Some(given) => Some(given),
-                None => return Ok(None),
+                Some(Question::Introduced(connect)) => Some(connect),
+                _ => return Ok(None),
             }
         } else {
             None
@@ -214,23 +216,21 @@ impl Supervisor {
         })
     }
 
-    /// Asks the caller by an event; none if the attempt is replaced meanwhile.
-    async fn ask<T>(&self, event: Event<'_>, question: impl Fn(&mut Inner) -> &mut Question<T>) -> Option<T> {
+    /// Asks the caller by an event: the answer, or none if the attempt is replaced meanwhile.
+    async fn ask(&self, event: Event<'_>, question: Question) -> Option<Question> {
         {
             let mut inner = self.shared.current(self.generation)?;
-            *question(&mut inner) = Question::Asked;
+            inner.question = question;
             inner.session.events().push(event);
             self.shared.release(inner);
         }
         poll_fn(|cx| {
             let Some(mut inner) = self.shared.enter(self.generation, cx) else { return Poll::Ready(None) };
-            let question = question(&mut inner);
-            match std::mem::take(question) {
-                Question::Answered(answer) => Poll::Ready(Some(answer)),
-                open => {
-                    *question = open;
-                    Poll::Pending
+            match inner.question {
+                Question::Given(_) | Question::Introduced(_) => {
+                    Poll::Ready(Some(std::mem::take(&mut inner.question)))
                 }
+                _ => Poll::Pending,
             }
         })
         .await
@@ -452,7 +452,7 @@ mod tests {
         let opening = size_of_val(&Supervisor::new(shared.clone(), 1, options.clone()).open());
         assert!(opening <= 2048, "{opening} bytes: box handshakes");
         let task = size_of_val(&Supervisor::new(shared, 1, options).run(None));
-        assert!(task <= 256, "{task} bytes: box what only some steps need");
-        assert!(size_of::<Shared>() <= 720, "{} bytes", size_of::<Shared>());
+        assert!(task <= 200, "{task} bytes: box what only some steps need");
+        assert!(size_of::<Shared>() <= 632, "{} bytes", size_of::<Shared>());
     }
 }

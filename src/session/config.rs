@@ -1,5 +1,6 @@
 //! What a session is made with, and what it counts.
 
+use super::on_demand::Blank;
 use crate::codec::Qos;
 
 /// Bounds of a session.
@@ -88,4 +89,30 @@ pub struct Stats {
     pub messages_out: [u64; 3],
     /// Messages accepted and given up: QoS 0 unsent when the connection ended, others with their session.
     pub dropped: u64,
+}
+
+/// What of the [`Stats`] every connection has to count.
+#[derive(Default)]
+pub(super) struct Traffic {
+    pub(super) packets_in: u64,
+    pub(super) packets_out: u64,
+    pub(super) bytes_in: u64,
+    pub(super) bytes_out: u64,
+}
+
+/// The rest of the [`Stats`], which an idle client has no need of.
+#[derive(PartialEq)]
+pub(super) struct Messages {
+    pub(super) received: [u64; 3],
+    pub(super) accepted: [u64; 3],
+    pub(super) dropped: u64,
+}
+
+impl Blank for Messages {
+    const BLANK: Messages = Messages { received: [0; 3], accepted: [0; 3], dropped: 0 };
+    const SHOWN: &'static Messages = &Messages::BLANK;
+
+    fn is_blank(&self) -> bool {
+        *self == Messages::BLANK
+    }
 }

@@ -59,6 +59,7 @@ pub use timer::Timer;
 pub use trace::TARGET as TRACE_TARGET;
 
 use crate::codec::{Connect, Deframer, Delivery, PacketId, Publish, Qos, Version, v4};
+use config::{Messages, Traffic};
 use elsewhere::Elsewhere;
 use ids::{IdMap, Ids};
 use on_demand::OnDemand;
@@ -68,7 +69,7 @@ use timer::Timers;
 use transmit::{Kind, Transmit};
 
 /// Unsent copies of stored messages may take this much memory; the rest waits in the outbox.
-const MAX_UNSENT_COPIES: usize = 1 << 20;
+const MAX_UNSENT_COPIES: u32 = 1 << 20;
 
 /// PINGREQ goes out this much before the keep-alive interval ends, so that a timer's lateness does not stretch it.
 const KEEP_ALIVE_MARGIN: Duration = Duration::from_millis(10);
@@ -78,7 +79,7 @@ const SETTLED: Duration = Duration::from_secs(5);
 
 /// Unsent answers beyond this prove a broker that does not read: it cannot wait for more than one per packet id of its
 /// own messages and one per id of ours, 4 bytes each.
-const MAX_UNSENT_REPLIES: usize = 1 << 20;
+const MAX_UNSENT_REPLIES: u32 = 1 << 20;
 
 /// Messages that have their ids before they are sent leave this many to what cannot wait for one: 535 of 65,535.
 const MAX_NAMED: usize = 65_000;
@@ -115,7 +116,7 @@ pub struct Session {
     /// In seconds; 0: none.
     keep_alive: u16,
     /// How often the application hears that time passes.
-    tick: Option<Duration>,
+    tick: Option<Box<Duration>>,
     /// Whether the driver reads from the socket; while it does not, a missing PINGRESP proves nothing.
     reading: bool,
     /// PINGREQ was sent on this accepted connection and nothing has come since.
@@ -124,10 +125,10 @@ pub struct Session {
     ping_unsent: usize,
     /// QoS 1 and 2 are accepted while there is no connection.
     offline_queue: bool,
-    /// Bytes of unsent copies of outbox entries.
-    copies: usize,
+    /// Bytes of unsent copies of outbox entries: at most the limit and one packet.
+    copies: u32,
     /// Bytes of unsent answers to packets.
-    replies: usize,
+    replies: u32,
     /// QoS 0 messages not yet sent: how many, and their bytes.
     messages: usize,
     message_bytes: usize,
@@ -137,7 +138,8 @@ pub struct Session {
     /// An acknowledgement or a message came over this connection.
     progress: bool,
     events: Events,
-    stats: Stats,
+    traffic: Traffic,
+    counts: OnDemand<Messages>,
 }
 
 impl Session {
@@ -167,7 +169,8 @@ impl Session {
             connected_at: None,
             progress: false,
             events: Events::new(),
-            stats: Stats::default(),
+            traffic: Traffic::default(),
+            counts: OnDemand::new(),
             config,
         }
     }
@@ -250,7 +253,7 @@ impl Session {
         if !connected && let Some(max) = self.config.limits.max_waiting {
             self.make_room(max as usize)?;
         }
-        self.stats.messages_out[qos as usize] += 1;
+        self.counts.accepted[qos as usize] += 1;
         if qos == Qos::AtMostOnce {
             let publish = Publish { dup: false, delivery: Delivery::AtMostOnce, retain, topic, payload };
             let size = self.send(Kind::Message(token), |out| v4::publish(out, &publish));
@@ -315,12 +318,12 @@ impl Session {
 
     /// Gives up the QoS 0 messages of which nothing has been sent.
     pub fn drop_unsent_messages(&mut self) {
-        let Session { tx, events, messages, message_bytes, stats, .. } = self;
+        let Session { tx, events, messages, message_bytes, counts, .. } = self;
         if let Some(tx) = tx.get_mut() {
             tx.drop_messages(|token, len| {
                 *messages -= 1;
                 *message_bytes -= len;
-                resume::drop_message(events, stats, token);
+                resume::drop_message(events, counts, token);
             });
         }
         self.ping_unsent = self.ping_unsent.min(self.tx.len());
@@ -345,7 +348,7 @@ impl Session {
 
     /// How often [`Event::Tick`] is said while connected.
     pub fn set_tick(&mut self, now: Instant, every: Option<Duration>) {
-        self.tick = every;
+        self.tick = every.map(Box::new);
         if self.state == State::Connected {
             self.start_tick(now);
         }
@@ -355,7 +358,7 @@ impl Session {
 
     /// Bytes came.
     pub fn handle_input(&mut self, now: Instant, mut input: &[u8]) -> Result<(), Error> {
-        self.stats.bytes_in += input.len() as u64;
+        self.traffic.bytes_in += input.len() as u64;
         if input.is_empty() || matches!(self.state, State::Disconnected | State::Disconnecting) {
             return Ok(());
         }
@@ -391,7 +394,7 @@ impl Session {
         if n == 0 || self.state == State::Disconnected {
             return;
         }
-        self.stats.bytes_out += n as u64;
+        self.traffic.bytes_out += n as u64;
         if self.keep_alive > 0 && self.state != State::Disconnecting {
             let interval = self.keep_alive_interval();
             let margin = KEEP_ALIVE_MARGIN.min(interval / 10);
@@ -405,13 +408,13 @@ impl Session {
         let Session { tx, events, messages, message_bytes, copies, replies, .. } = self;
         tx.advance(n, |kind, len, count| match kind {
             Kind::Control => {}
-            Kind::Reply => *replies -= len,
+            Kind::Reply => *replies -= len as u32,
             Kind::Message(token) => {
                 *messages -= count;
                 *message_bytes -= count * len;
                 events.push_written(token, count);
             }
-            Kind::Stored { .. } => *copies -= len,
+            Kind::Stored { .. } => *copies -= len as u32,
         });
         self.check_drained();
         if self.state == State::Connected {
@@ -503,12 +506,22 @@ impl Session {
     /// Bytes of payload in QoS 1 and 2 messages without their acknowledgement, and of everything else that the system has
     /// not taken yet.
     pub fn unsent_bytes(&self) -> usize {
-        self.outbox.payload_bytes() + self.tx.len().saturating_sub(self.copies)
+        self.outbox.payload_bytes() + self.tx.len().saturating_sub(self.copies as usize)
     }
 
     /// Counters.
     pub fn stats(&self) -> Stats {
-        self.stats
+        let Traffic { packets_in, packets_out, bytes_in, bytes_out } = self.traffic;
+        let Messages { received, accepted, dropped } = *self.counts;
+        Stats {
+            packets_in,
+            packets_out,
+            bytes_in,
+            bytes_out,
+            messages_in: received,
+            messages_out: accepted,
+            dropped,
+        }
     }
 
     /// Packet ids in use: of messages under way and of requests without their answer.

@@ -25,7 +25,7 @@ impl Session {
 
     #[inline]
     pub(super) fn handle_frame(&mut self, now: Instant, frame: &Frame<'_>) -> Result<(), Error> {
-        self.stats.packets_in += 1;
+        self.traffic.packets_in += 1;
         if frame.header >> 4 == PacketKind::Publish as u8 && self.state == State::Connected {
             let publish = v4::decode_publish(frame)?;
             trace::received(frame);
@@ -96,7 +96,7 @@ impl Session {
                 self.received.insert(id, 0);
             }
         }
-        self.stats.messages_in[qos as usize] += 1;
+        self.counts.received[qos as usize] += 1;
         let (topic, payload) = (publish.topic, publish.payload);
         self.events.push(if truncated {
             Event::Overflow { topic, payload }
@@ -192,6 +192,6 @@ impl Session {
     /// Answers a packet.
     #[inline]
     fn reply(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
-        self.replies += self.send(Kind::Reply, encode);
+        self.replies += self.send(Kind::Reply, encode) as u32;
     }
 }

@@ -2,10 +2,11 @@
 
 use std::time::Instant;
 
+use super::config::Messages;
 use super::elsewhere::Left;
 use super::timer::{Timer, Timers};
 use super::transmit::Kind;
-use super::{Event, Events, Keep, REQUEST, Session, State, Stats, Token};
+use super::{Event, Events, Keep, REQUEST, Session, State, Token};
 use crate::codec::{Qos, v4};
 
 /// Filters per SUBSCRIBE when subscriptions are renewed: some brokers take no more in one packet.
@@ -39,11 +40,11 @@ impl Session {
         if let Some(outbox) = self.outbox.get_mut() {
             outbox.requeue();
         }
-        let Session { tx, outbox, events, stats, .. } = self;
+        let Session { tx, outbox, events, counts, .. } = self;
         if let Some(tx) = tx.get_mut() {
             tx.clear(|kind, begun| match kind {
                 Kind::Control | Kind::Reply => {}
-                Kind::Message(token) => drop_message(events, stats, token),
+                Kind::Message(token) => drop_message(events, counts, token),
                 // It is no repetition if not even its first byte went out.
                 Kind::Stored { entry, id } => {
                     if let Some(entry) =
@@ -77,7 +78,7 @@ impl Session {
         if let Some(id) = id {
             self.ids.release(id);
         }
-        drop_message(&mut self.events, &mut self.stats, token);
+        drop_message(&mut self.events, &mut self.counts, token);
     }
 
     /// The broker accepted the connection.
@@ -163,8 +164,8 @@ impl Session {
     }
 }
 
-pub(super) fn drop_message(events: &mut Events, stats: &mut Stats, token: Token) {
-    stats.dropped += 1;
+pub(super) fn drop_message(events: &mut Events, counts: &mut Messages, token: Token) {
+    counts.dropped += 1;
     push_dropped(events, token);
 }
 

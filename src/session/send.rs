@@ -38,9 +38,9 @@ impl Session {
                 v4::set_dup(&mut out[start..]);
             }
             trace::sent(&out[start..]);
-            self.copies += entry.packet.len();
+            self.copies += entry.packet.len() as u32;
             self.tx.mark(start, Kind::Stored { entry: index, id });
-            self.stats.packets_out += 1;
+            self.traffic.packets_out += 1;
         }
     }
 
@@ -54,7 +54,7 @@ impl Session {
         trace::sent(&out[start..]);
         self.messages += 1;
         self.message_bytes += out.len() - start;
-        self.stats.packets_out += 1;
+        self.traffic.packets_out += 1;
         if let Some(id) = entry.id {
             self.ids.release(id);
         }
@@ -75,7 +75,7 @@ impl Session {
         let size = out.len() - start;
         trace::sent(&out[start..]);
         self.tx.mark(start, kind);
-        self.stats.packets_out += 1;
+        self.traffic.packets_out += 1;
         size
     }
 

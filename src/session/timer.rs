@@ -82,8 +82,8 @@ impl Session {
     }
 
     pub(super) fn start_tick(&mut self, now: Instant) {
-        match self.tick {
-            Some(every) => self.timers.set(Timer::Tick, now + every),
+        match &self.tick {
+            Some(every) => self.timers.set(Timer::Tick, now + **every),
             None => self.timers.clear(Timer::Tick),
         }
     }

@@ -90,12 +90,12 @@ pub(super) fn give_credentials(state: &Rc<State>, mut args: Args<'_>) -> Reply {
     let username = if args.at(1).flag()? {
         args.at(2).given().map(|it| it.text()).transpose().map_err(|why| wrong("username", why))?
     } else {
-        settings.credentials().0
+        settings.credentials().username
     };
     let password = if args.at(3).flag()? {
         args.at(4).given().map(|it| it.short_bytes()).transpose().map_err(|why| wrong("password", why))?
     } else {
-        settings.credentials().1
+        settings.credentials().password
     };
     if username.is_none() && password.is_some() {
         return Err(Raise(
@@ -122,7 +122,7 @@ fn lwt(_: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     let will = Will { topic, message, qos, retain };
     // A reconnect may come before the next `connect`.
     target.peer.client.set_will(Some(will.clone()));
-    target.face.will.replace(Some(Box::new(will)));
+    target.face.will.set(Some(Box::new(will)));
     reply(args.lua, ())
 }
 
@@ -159,13 +159,13 @@ fn connect(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     let settings = &device.settings;
     let asks = peer.has(slot::USERNAME) || peer.has(slot::PASSWORD);
     let ask_credentials = asks && request.credentials.is_none();
-    let (username, password) = request.credentials.unwrap_or_else(|| settings.credentials());
+    let Credentials { username, password } = request.credentials.unwrap_or_else(|| settings.credentials());
     let connect = ConnectOptions {
         version: settings.version,
         client_id: settings.client_id.to_string(),
         keep_alive: settings.keep_alive,
         clean_session: settings.clean_session,
-        will: device.will.borrow().as_deref().cloned(),
+        will: device.will(),
         username,
         password,
     };

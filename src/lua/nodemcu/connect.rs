@@ -5,7 +5,7 @@ use std::time::Duration;
 use mlua::{Function, Table};
 
 use super::secure::{self, Secure};
-use crate::client::{Policy, Server};
+use crate::client::{Credentials, Policy, Server};
 use crate::lua::args::{Arg, Args, Raise};
 use crate::lua::route::Routes;
 use crate::net::Transport;
@@ -17,7 +17,7 @@ pub(super) struct Request {
     pub(super) transport: Transport,
     pub(super) reconnect: Option<Policy>,
     /// From a URI: they replace those of the client.
-    pub(super) credentials: Option<(Option<String>, Option<Vec<u8>>)>,
+    pub(super) credentials: Option<Credentials>,
     pub(super) ok: Option<Function>,
     pub(super) nok: Option<Function>,
 }
@@ -48,7 +48,8 @@ pub(super) fn parse(args: &Args<'_>, map: &Routes) -> Result<Request, Raise> {
         if let Some(security) = security.as_ref().filter(|it| !it.value.is_table()) {
             return Err(security.fail("nothing or a table beside a URI"));
         }
-        let given = uri.username.is_some().then_some((uri.username, uri.password));
+        let (username, password) = (uri.username, uri.password);
+        let given = username.is_some().then_some(Credentials { username, password });
         (Server { host: uri.host, port: uri.port }, uri.scheme, uri.path, given)
     } else {
         let tls = security.as_ref().is_some_and(|it| it.value.is_table() || it.flag().unwrap_or(false));
@@ -58,7 +59,7 @@ pub(super) fn parse(args: &Args<'_>, map: &Routes) -> Result<Request, Raise> {
         (Server { host: host_name(&host, &text)?, port }, scheme, String::new(), None)
     };
     let reconnect = plain(AUTORECONNECT).map_or(Ok(None), |it| policy(&it))?;
-    if let Some(user) = credentials.as_ref().and_then(|(user, _)| user.as_ref())
+    if let Some(user) = credentials.as_ref().and_then(|credentials| credentials.username.as_ref())
         && user.len() > crate::codec::topic::MAX_TOPIC
     {
         return Err(host.reject("user name of at most 65535 bytes expected, got a longer one"));

@@ -1,9 +1,9 @@
 //! From a client's events to its callbacks, by NodeMCU's rules.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::ptr;
 
-use crate::client::Will;
+use crate::client::{Credentials, Will};
 use crate::codec::Version;
 use crate::lua::event_loop::{Call, Calls, Cursor, How, Marks, With};
 use crate::lua::peer::{Face, Peer, slot};
@@ -13,7 +13,7 @@ use crate::session::{Event, Granted, Token};
 pub(super) struct Device {
     pub(super) settings: Settings,
     /// For the next CONNECT.
-    pub(super) will: RefCell<Option<Box<Will>>>,
+    pub(super) will: Cell<Option<Box<Will>>>,
     /// The script has been told that it is connected, and not yet that it no longer is. `offline` runs only then.
     pub(super) announced: Cell<bool>,
     /// The steps of the loop before the last `connect`.
@@ -31,8 +31,7 @@ pub(super) struct Settings {
     pub(super) client_id: Box<str>,
     pub(super) keep_alive: u16,
     /// Where the script gave values and not functions.
-    pub(super) username: Option<Box<str>>,
-    pub(super) password: Option<Box<[u8]>>,
+    pub(super) credentials: Option<Box<Credentials>>,
     pub(super) clean_session: bool,
     pub(super) version: Version,
     /// In milliseconds.
@@ -41,8 +40,18 @@ pub(super) struct Settings {
 
 impl Settings {
     /// User name and password.
-    pub(super) fn credentials(&self) -> (Option<String>, Option<Vec<u8>>) {
-        (self.username.clone().map(Into::into), self.password.clone().map(Into::into))
+    pub(super) fn credentials(&self) -> Credentials {
+        self.credentials.as_deref().cloned().unwrap_or_default()
+    }
+}
+
+impl Device {
+    /// A copy of the will.
+    pub(super) fn will(&self) -> Option<Will> {
+        let will = self.will.take();
+        let copy = will.as_deref().cloned();
+        self.will.set(will);
+        copy
     }
 }
 

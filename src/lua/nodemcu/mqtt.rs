@@ -1,6 +1,6 @@
 //! The module `mqtt`: its table, and `mqtt.Client` with its arguments.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use mlua::{Function, Lua, Table, Value};
 use super::client::{self, Target};
 use super::device::{Device, Settings};
 use super::reason::REASONS;
-use crate::client::Options;
+use crate::client::{Credentials, Options};
 use crate::codec::{MAX_PACKET, Version, topic};
 use crate::lua::args::{Arg, Args, Raise};
 use crate::lua::peer::slot;
@@ -214,13 +214,13 @@ fn new_client(state: &Rc<State>, args: Args<'_>) -> Reply {
         settings: Settings {
             client_id: client_id.into(),
             keep_alive,
-            username: username.map(Into::into),
-            password: password.map(Into::into),
+            credentials: username
+                .map(|username| Box::new(Credentials { username: Some(username), password })),
             clean_session,
             version,
             connect_timeout: connect_timeout.as_millis() as u32, // a day at most
         },
-        will: RefCell::default(),
+        will: Cell::default(),
         announced: Cell::new(false),
         connected_at: Cell::new(u64::MAX),
         ok_stays: state.as_esp8266,
