@@ -2,7 +2,7 @@
 --
 --   lua5.3 tests/leaks.lua [clients [messages]]        (or luajit; defaults: 10000 200000)
 --
--- with LUA_PATH and LUA_CPATH as CONTRIBUTING.md says. Each kind of work is done in rounds. After twice the number to
+-- with the paths set as CONTRIBUTING.md says. Each kind of work is done in rounds. After twice the number to
 -- warm up it is done twice more; the second time may leave so many bytes of resident memory per unit at most.
 
 local mqtt = require("mqtt")
