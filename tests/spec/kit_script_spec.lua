@@ -1,6 +1,5 @@
 -- kit.run_script: device scripts under test, each in an environment of its own.
 
-local mqtt = require("mqtt")
 local kit = require("mqtt.test")
 local support = require("tests.spec.support")
 
@@ -134,10 +133,10 @@ describe("kit.run_script", function()
 
   it("is ended by node.restart and node.dsleep, and says which", function()
     for call, ending in pairs { ["node.restart()"] = "restart", ["node.dsleep(1000000)"] = "dsleep" } do
+      clock = clock or kit.clock()
       run("ticks = 0; tmr.create():alarm(1, tmr.ALARM_AUTO, function() ticks = ticks + 1; " .. call .. " end)")
-      kit.eventually(function() return script.ended end)
+      clock:advance(1000)
       assert.are.equal(ending, script.ended)
-      mqtt.poll(0.02)
       assert.are.equal(1, script.env.ticks)
     end
   end)
@@ -167,6 +166,7 @@ describe("kit.run_script", function()
   end)
 
   it("stops: its clients are closed, its timers run no more", function()
+    clock = kit.clock()
     local broker = support.broker()
     run([[
       ticks = 0
@@ -176,10 +176,11 @@ describe("kit.run_script", function()
       m:connect("10.0.0.1", 1883)
     ]], { broker = broker })
     assert.connected(script.env.m)
+    clock:advance(10)
+    assert.are.equal(20, script.env.ticks)
     script:stop()
-    local ticks = script.env.ticks
-    mqtt.poll(0.02)
-    assert.are.equal(ticks, script.env.ticks)
+    clock:advance(1000)
+    assert.are.equal(20, script.env.ticks)
     assert.are.equal("idle", script.env.m:state())
   end)
 
