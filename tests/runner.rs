@@ -11,7 +11,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::process::{Child, Command};
 
-use device::{LIMIT, finish, folder, run, runner, start, wait};
+use device::{LIMIT, accept, finish, folder, run, runner, start, wait};
 use front_process::Front;
 use mqtt::broker::{Broker, BrokerOptions};
 
@@ -254,7 +254,7 @@ fn interrupted(first: &str, then: &str) -> Vec<u8> {
          c:connect('127.0.0.1', {port}, function() {first} io.write('up\\n') io.flush() {then} end)"
     );
     let mut child = start(with(&["-"]), &source);
-    let (mut stream, _) = listener.accept().unwrap();
+    let mut stream = accept(&listener);
     let mut connect = [0; 25];
     stream.read_exact(&mut connect).unwrap();
     stream.write_all(&[0x20, 2, 0, 0]).unwrap();

@@ -5,10 +5,10 @@ mod device;
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use device::{Device, Outcome, finish, folder, run, runner};
+use device::{Device, Outcome, accept, finish, folder, run, runner};
 use mqtt::broker::{Broker, BrokerOptions};
 
 fn broker() -> Broker {
@@ -372,8 +372,7 @@ fn restart_gives_the_script_its_arguments_again() {
 
 /// Takes the next connection, accepts it, and returns what comes after its CONNECT.
 fn serve(listener: &TcpListener) -> Vec<u8> {
-    let mut stream: TcpStream = listener.accept().unwrap().0;
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut stream = accept(listener);
     let mut head = [0; 2];
     stream.read_exact(&mut head).unwrap();
     let mut body = vec![0; head[1].into()];

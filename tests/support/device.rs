@@ -5,12 +5,15 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
 
 /// Far longer than anything takes: what is missing then does not come.
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
@@ -85,6 +88,17 @@ pub(crate) fn can_take_less_than(limit: Duration, mut run: impl FnMut()) {
         }
         assert!(Instant::now() < deadline, "it takes {took:?} again and again");
     }
+}
+
+/// The next connection; it is waited for, and what comes on it, as long as anything takes.
+#[track_caller]
+pub(crate) fn accept(listener: &TcpListener) -> TcpStream {
+    let limit = Timespec { tv_sec: LIMIT.as_secs() as i64, tv_nsec: 0 };
+    let ready = rustix::event::poll(&mut [PollFd::new(listener, PollFlags::IN)], Some(&limit));
+    assert!(ready.expect("a socket") > 0, "no connection came");
+    let (stream, _) = listener.accept().expect("it is there");
+    stream.set_read_timeout(Some(LIMIT)).expect("an open socket");
+    stream
 }
 
 /// A device that runs; it is unplugged in the end.
