@@ -161,6 +161,31 @@ fn every_file_begins_with_what_it_is_for() {
     }
 }
 
+/// A path that a text names in backquotes or brackets, from the project's root.
+fn is_path(word: &str) -> bool {
+    let ours = ["src/", "tests/", "lua_examples/"].iter().any(|folder| word.starts_with(folder));
+    // what the fuzzer makes
+    ours && word != "tests/fuzz/artifacts" && word.chars().all(|c| c.is_alphanumeric() || "/._-".contains(c))
+}
+
+#[test]
+fn files_that_texts_name_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut texts = vec![root.join("README.md"), root.join("CONTRIBUTING.md"), root.join("CHANGELOG.md")];
+    for (folder, ending) in
+        [("src", "md"), ("src", "rs"), ("lua", "lua"), ("lua_examples", "lua"), ("tests", "lua")]
+    {
+        texts.extend(files(&root.join(folder), ending));
+    }
+    let mut missing = Vec::new();
+    for path in texts {
+        let text = fs::read_to_string(&path).unwrap();
+        let named = text.split(['`', '(', ')']).filter(|word| is_path(word) && !root.join(word).exists());
+        missing.extend(named.map(|word| format!("{}: {word}", path.display())));
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
+}
+
 /// The normative statements of MQTT 3.1.1 (OASIS Standard, 29 October 2014, appendix B) that bind a client.
 const STATEMENTS: [&str; 84] = [
     "1.5.3-1", "1.5.3-2", "1.5.3-3", "2.2.2-1", "2.2.2-2", "2.3.1-1", "2.3.1-2", "2.3.1-3", "2.3.1-5",

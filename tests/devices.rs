@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::Command;
 
 use device::{Device, folder, runner};
-use mqtt::broker::{Broker, Received};
+use mqtt::broker::{Broker, BrokerOptions, Received};
 use mqtt::codec::Qos::{AtLeastOnce, AtMostOnce};
 use peer::{LIMIT, Peer, broker};
 
@@ -281,31 +281,45 @@ fn an_update_is_checked_put_in_place_and_started() {
     assert_eq!(broker.accepted(), 2);
 }
 
-/// Files and readings by topics, in the manner of the firmware's own examples: no arguments for the client, the file
-/// opened last, timers by number, the callbacks' client and the variable's.
+/// Files and readings by topics, in the manner of the firmware's own examples: no arguments for the client, handlers by
+/// topic, the file opened last (or none), timers by number, the callbacks' client and the variable's.
 const FILE_SERVER: &str = "
     local m = mqtt.Client()
     local commands = { run = dofile, remove = file.remove, write = file.write, close = function() file.close() end }
     function commands.open(name) file.open(name, 'w+') end
-    function commands.read(name)
+    function commands.read(name, client)
+      file.close()
       file.open(name)
-      local piece = file.read(1024)
-      while piece do
-        m:publish('/files/out', piece, 0, 0)
-        piece = file.read(1024)
-      end
+      repeat
+        local piece = file.read(1024)
+        if piece then client:publish('/files/out', piece, 0, 0) end
+      until not piece
       file.close()
     end
-    m:on('message', function(_, topic, data)
+    local topics = {}
+    topics['/files/in'] = function(client, data)
       local order = sjson.decode(data)
-      commands[order.cmd](order.content)
+      if order.content then commands[order.cmd](order.content, client) end
+    end
+    m:on('message', function(client, topic, data)
+      if data ~= nil and topics[topic] then topics[topic](client, data) end
     end)
-    m:on('connect', function(client)
-      client:subscribe('/files/in', 0, function() print('ready') end)
+    m:on('connect', function(m)
+      print('up, free: ' .. node.heap())
+      m:subscribe('/files/#', 0, function(m) print('ready') end)
     end)
-    m:on('offline', function() print('offline') end)
+    m:on('offline', function()
+      print('offline')
+      print(node.heap())
+    end)
     m:connect('192.168.18.88', 1883, 0, 1)
     tmr.alarm(0, 20, 1, function() m:publish('/files/time', 'time: ' .. tmr.time(), 0, 0) end)";
+
+/// What `node.heap` gave.
+#[track_caller]
+fn assert_is_number(text: &str) {
+    assert!(text.parse::<f64>().is_ok_and(|bytes| bytes > 0.0), "{text}");
+}
 
 #[test]
 fn files_go_over_topics_and_readings_flow_also_after_a_lost_connection() {
@@ -328,7 +342,12 @@ fn files_go_over_topics_and_readings_flow_also_after_a_lost_connection() {
     let lines = ["print([[hello world]])\n".to_owned(), format!("print([[{}]])\n", "x".repeat(2500))];
     let whole = lines.concat();
 
+    assert_is_number(device.line().strip_prefix("up, free: ").expect("the first line"));
     assert_eq!(device.line(), "ready");
+    // all of no meaning to it
+    for (topic, data) in [("/files/in", ""), ("/files/in", "{\"cmd\":\"remove\"}"), ("/files/other", "x")] {
+        broker.publish(topic, data, AtMostOnce, false).unwrap();
+    }
     order("open", "test.lua");
     for line in &lines {
         order("write", line);
@@ -348,6 +367,8 @@ fn files_go_over_topics_and_readings_flow_also_after_a_lost_connection() {
 
     assert!(broker.kill("NodeMCU_00A1B2"));
     assert_eq!(device.line(), "offline");
+    assert_is_number(&device.line());
+    assert!(device.line().starts_with("up, free: "));
     assert_eq!(device.line(), "ready");
     let before = readings();
     order("remove", "test.lua");
@@ -355,6 +376,65 @@ fn files_go_over_topics_and_readings_flow_also_after_a_lost_connection() {
     let all = whole + FILE_SERVER;
     assert!(broker.wait_until(LIMIT, |_| topic("/files/out").concat() == all && readings() > before));
     assert!(!root.join("test.lua").exists());
+}
+
+/// The same with a service in the cloud: a name and a password, two topics asked for and served in one go, no callback and
+/// no autoreconnect.
+const CLOUD: &str = "
+    do
+      local function show(name) return function(_, data) print(name .. ': ' .. data) end end
+      local topics = { ['/one'] = show('one'), ['/two'] = show('two') }
+      local function route(client, topic, data)
+        if data ~= nil and topics[topic] then topics[topic](client, data) end
+      end
+
+      local m = mqtt.Client('cloud', 60, 'user', 'secret')
+      m:on('connect', function(client)
+        print('up, free: ' .. node.heap())
+        client:subscribe('/one', 0, function() print('subscribed') end)
+        client:subscribe('/two', 0, function() print('subscribed') end)
+        client:publish('/one', 'hello', 0, 0)
+        client:publish('/two', 'world', 0, 0)
+      end)
+      m:on('offline', function()
+        print('offline')
+        print(node.heap())
+      end)
+      m:on('message', route)
+      m:connect('cloud.example', 11214, 0)
+      tmr.create():alarm(20, tmr.ALARM_AUTO, function()
+        local data = 'time: ' .. tmr.time()
+        if not m:publish('/one', data, 0, 0) then print('not sent') end
+      end)
+    end";
+
+#[test]
+fn a_service_with_a_login_is_served_and_its_loss_is_lived_with() {
+    let users = [("user".to_owned(), "secret".to_owned())].into();
+    let broker = Broker::start(BrokerOptions { users: Some(users), ..BrokerOptions::default() }).unwrap();
+    let script = folder("cloud").join("cloud.lua");
+    fs::write(&script, CLOUD).unwrap();
+    let mut command = runner();
+    command.args(["--map", &format!("cloud.example:11214=127.0.0.1:{}", broker.port())]).arg(&script);
+    let mut device = Device::start(command);
+    let mut line = || loop {
+        let line = device.line();
+        // readings may come in between
+        if line != "not sent" && !line.starts_with("one: time: ") {
+            return line;
+        }
+    };
+    assert_is_number(line().strip_prefix("up, free: ").expect("the first line"));
+    assert_eq!([line(), line(), line(), line()], ["subscribed", "subscribed", "one: hello", "two: world"]);
+    while !device.line().starts_with("one: time: ") {}
+
+    assert!(broker.kill("cloud"));
+    while device.line() != "offline" {}
+    assert_is_number(&device.line());
+    for _ in 0..3 {
+        assert_eq!(device.line(), "not sent");
+    }
+    assert_eq!(broker.accepted(), 1);
 }
 
 #[test]

@@ -1,61 +1,25 @@
 //! `mqtt-lua` from outside: its options, its exit statuses, Ctrl-C.
 #![cfg(unix)]
 
+#[path = "support/device.rs"]
+mod device;
 #[path = "support/front_process.rs"]
 mod front_process;
 
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::process::{Child, Command};
 
+use device::{LIMIT, accept, finish, folder, run, runner, start, wait};
 use front_process::Front;
 use mqtt::broker::{Broker, BrokerOptions};
 
-/// More than anything here takes.
-const LIMIT: Duration = Duration::from_secs(10);
-
-/// What a run of the runner left.
-#[derive(Debug)]
-struct Outcome {
-    status: Option<i32>,
-    out: String,
-    err: String,
-}
-
-fn start(options: &[&str], source: &str) -> Child {
-    start_with(options, source, &[])
-}
-
-/// Starts with these in the environment.
-fn start_with(options: &[&str], source: &str, environment: &[(&str, &str)]) -> Child {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_mqtt-lua"))
-        .args(options)
-        .envs(environment.iter().copied())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // A runner that ends early does not read.
-    let _ = child.stdin.take().unwrap().write_all(source.as_bytes());
-    child
-}
-
-fn finish(child: Child) -> Outcome {
-    let output = child.wait_with_output().unwrap();
-    Outcome {
-        status: output.status.code(),
-        out: String::from_utf8(output.stdout).unwrap(),
-        err: String::from_utf8(output.stderr).unwrap(),
-    }
-}
-
-/// Runs a script from standard input.
-fn run(options: &[&str], source: &str) -> Outcome {
-    finish(start(options, source))
+/// The runner with these arguments.
+fn with(arguments: &[&str]) -> Command {
+    let mut command = runner();
+    command.args(arguments);
+    command
 }
 
 fn broker() -> Broker {
@@ -73,7 +37,7 @@ fn connects_to(host: &str) -> String {
 #[test]
 fn a_script_has_its_modules_as_globals_and_ends_by_itself() {
     let it = run(
-        &["-"],
+        &[],
         "print(type(mqtt.Client), type(tmr.create), type(node.heap()), type(node.chipid()))
          tmr.create():alarm(5, tmr.ALARM_SINGLE, function() print('timer') end)
          print('last line')",
@@ -84,13 +48,13 @@ fn a_script_has_its_modules_as_globals_and_ends_by_itself() {
 
 #[test]
 fn a_script_gets_its_arguments() {
-    let it = run(&["-", "one", "--two", "3"], "print(arg[0], arg[1], arg[2], arg[3], #arg, ...)");
+    let it = finish(with(&["-", "one", "--two", "3"]), "print(arg[0], arg[1], arg[2], arg[3], #arg, ...)");
     assert_eq!(it.out, "-\tone\t--two\t3\t3\tone\t--two\t3\n", "{it:?}");
 }
 
 #[test]
 fn an_error_is_shown_with_a_traceback() {
-    let it = run(&["-"], "local function culprit() error('told you so') end culprit() print('never')");
+    let it = run(&[], "local function culprit() error('told you so') end culprit() print('never')");
     assert_eq!((it.status, it.out.as_str()), (Some(1), ""), "{it:?}");
     assert!(it.err.starts_with("mqtt-lua: stdin:1: told you so\nstack traceback:\n"), "{it:?}");
     assert!(it.err.contains("culprit"), "{it:?}");
@@ -99,7 +63,7 @@ fn an_error_is_shown_with_a_traceback() {
 #[test]
 fn an_error_in_a_callback_ends_the_script_too() {
     let it = run(
-        &["-"],
+        &[],
         "tmr.create():alarm(1, 0, function() local x = nil; x() end)
          tmr.create():alarm(60000, 0, function() end)",
     );
@@ -109,31 +73,30 @@ fn an_error_in_a_callback_ends_the_script_too() {
 
 #[test]
 fn error_objects_are_shown_as_the_stock_interpreter_shows_them() {
-    assert!(run(&["-"], "error({})").err.contains("(error object is a table value)"));
-    let it = run(&["-"], "error(setmetatable({}, { __tostring = function() return 'readable' end }))");
+    assert!(run(&[], "error({})").err.contains("(error object is a table value)"));
+    let it = run(&[], "error(setmetatable({}, { __tostring = function() return 'readable' end }))");
     assert!(it.err.contains("mqtt-lua: readable"), "{it:?}");
 }
 
 #[test]
 fn a_script_that_is_not_there_or_no_lua_is_an_error() {
-    let it = run(&["no/such/file.lua"], "");
+    let it = finish(with(&["no/such/file.lua"]), "");
     assert_eq!(it.status, Some(1));
     assert!(it.err.contains("no/such/file.lua"), "{it:?}");
-    let it = run(&["-"], "if if");
+    let it = run(&[], "if if");
     assert_eq!(it.status, Some(1));
     assert!(it.err.contains("stdin:1:"), "{it:?}");
 }
 
 #[test]
 fn os_exit_keeps_its_status() {
-    assert_eq!(run(&["-"], "os.exit(7)").status, Some(7));
-    assert_eq!(run(&["-"], "tmr.create():alarm(1, 0, function() os.exit(8, true) end)").status, Some(8));
+    assert_eq!(run(&[], "os.exit(7)").status, Some(7));
+    assert_eq!(run(&[], "tmr.create():alarm(1, 0, function() os.exit(8, true) end)").status, Some(8));
 }
 
 #[test]
 fn the_global_is_native_whatever_lies_around_and_may_be_overwritten() {
-    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("names");
-    fs::create_dir_all(&folder).unwrap();
+    let folder = folder("names");
     fs::write(folder.join("mqtt.lua"), "return 'the project\\'s own'").unwrap();
     fs::write(
         folder.join("main.lua"),
@@ -142,33 +105,29 @@ fn the_global_is_native_whatever_lies_around_and_may_be_overwritten() {
          mqtt = nil",
     )
     .unwrap();
-    let output =
-        Command::new(env!("CARGO_BIN_EXE_mqtt-lua")).arg("main.lua").current_dir(&folder).output().unwrap();
-    assert_eq!(
-        String::from_utf8(output.stdout).unwrap(),
-        "function\ttrue\tthe project's own\nstill runs\n",
-        "{:?}",
-        output.stderr
-    );
+    let mut command = with(&["main.lua"]);
+    command.current_dir(&folder);
+    let it = finish(command, "");
+    assert_eq!(it.out, "function\ttrue\tthe project's own\nstill runs\n", "{it:?}");
 }
 
 #[test]
 fn the_client_id_is_the_chips() {
     let broker = broker();
     let it = start(
-        &["-", &broker.port().to_string()],
+        with(&["-", &broker.port().to_string()]),
         "print(('NodeMCU_%06X'):format(node.chipid()))
          mqtt.Client():connect('127.0.0.1', arg[1])",
     );
     assert!(broker.wait_until(LIMIT, |broker| !broker.clients().is_empty()));
     let clients = broker.clients();
     interrupt(&it);
-    assert_eq!(finish(it).out.trim().to_uppercase(), clients[0].to_uppercase());
+    assert_eq!(wait(it).out.trim().to_uppercase(), clients[0].to_uppercase());
 }
 
 #[test]
 fn broker_0_prints_the_port_it_got() {
-    let it = run(&["--broker=0", "-"], "");
+    let it = run(&["--broker=0"], "");
     let port = it.err.trim().rsplit(':').next().unwrap().parse::<u16>().unwrap();
     assert_ne!(port, 0);
     assert_eq!(it.status, Some(0));
@@ -178,7 +137,7 @@ fn broker_0_prints_the_port_it_got() {
 fn a_taken_broker_port_is_an_error() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
-    let it = run(&[&format!("--broker={port}"), "-"], "print('never')");
+    let it = run(&[&format!("--broker={port}")], "print('never')");
     assert_eq!((it.status, it.out.as_str()), (Some(1), ""));
     assert!(it.err.contains(&port.to_string()), "{it:?}");
 }
@@ -188,7 +147,7 @@ fn broker_without_a_port_serves_1883_even_where_that_is_taken() {
     // Taken by us, or by somebody else: all the same.
     let _taken = TcpListener::bind("127.0.0.1:1883");
     for host in ["'127.0.0.1'", "'localhost', 1883", "'mqtt://localhost'"] {
-        let it = run(&["--broker", "-"], &connects_to(host));
+        let it = run(&["--broker"], &connects_to(host));
         assert_eq!(it.out, "up\n", "{it:?}");
         assert!(it.err.contains("1883 is taken"), "{it:?}");
     }
@@ -205,7 +164,7 @@ fn map_leads_a_script_to_another_broker() {
         (format!("iot.example=mqtt://127.0.0.1:{port}"), "'iot.example', 8883, 1"),
         (format!("iot.example=mqtt://127.0.0.1:{port}"), "'mqtts://iot.example'"),
     ] {
-        let it = run(&["--map", &map, "-"], &connects_to(host));
+        let it = run(&["--map", &map], &connects_to(host));
         assert_eq!(it.out, "up\n", "{map} {it:?}");
     }
 }
@@ -237,8 +196,9 @@ fn map_keeps_takes_off_or_puts_on_tls_and_says_so_once() {
              end
              go(function() go(function() end) end)"
         );
-        let it =
-            finish(start_with(&["--map", &map, "-"], &source, &[("SSL_CERT_FILE", &front.file("ca.pem"))]));
+        let mut command = with(&["--map", &map, "-"]);
+        command.env("SSL_CERT_FILE", front.file("ca.pem"));
+        let it = finish(command, &source);
         assert_eq!(it.out, format!("{out}\n{out}\n"), "{map} {it:?}");
         let lines = it.err.lines().filter(|line| line.contains("--map")).count();
         assert_eq!(lines, usize::from(!said.is_empty()), "{map} {it:?}");
@@ -250,25 +210,25 @@ fn map_keeps_takes_off_or_puts_on_tls_and_says_so_once() {
 fn the_first_map_that_fits_counts() {
     let broker = broker();
     let first = format!("a.example=127.0.0.1:{}", broker.port());
-    let it = run(&["--map", &first, "--map", "*=127.0.0.1:1", "-"], &connects_to("'a.example'"));
+    let it = run(&["--map", &first, "--map", "*=127.0.0.1:1"], &connects_to("'a.example'"));
     assert_eq!(it.out, "up\n", "{it:?}");
-    let it = run(&["--map", "*=127.0.0.1:1", "--map", &first, "-"], &connects_to("'a.example'"));
+    let it = run(&["--map", "*=127.0.0.1:1", "--map", &first], &connects_to("'a.example'"));
     assert_eq!(it.out, "-5\n", "{it:?}");
 }
 
 #[test]
 fn a_map_that_makes_no_sense_is_refused_with_the_reason() {
-    let it = run(&["--map", "a=ws://b", "-"], "print('never')");
+    let it = run(&["--map", "a=ws://b"], "print('never')");
     assert_eq!((it.status, it.out.as_str()), (Some(2), ""));
     assert!(it.err.contains("mqtts://host:port expected"), "{it:?}");
-    assert_eq!(run(&["--map", "nonsense", "-"], "").status, Some(2));
+    assert_eq!(run(&["--map", "nonsense"], "").status, Some(2));
 }
 
 #[test]
 fn trace_prints_packets_without_payloads() {
     let broker = broker();
-    let it = run(
-        &["--trace", "-", &broker.port().to_string()],
+    let it = finish(
+        with(&["--trace", "-", &broker.port().to_string()]),
         "local c = mqtt.Client('traced', 60, 'user', 'top-secret')
          c:connect('127.0.0.1', arg[1], function()
            c:publish('my/topic', 'a secret payload', 1, 0, function() c:close() end)
@@ -293,8 +253,8 @@ fn interrupted(first: &str, then: &str) -> Vec<u8> {
         "local c = mqtt.Client('interrupted')
          c:connect('127.0.0.1', {port}, function() {first} io.write('up\\n') io.flush() {then} end)"
     );
-    let mut child = start(&["-"], &source);
-    let (mut stream, _) = listener.accept().unwrap();
+    let mut child = start(with(&["-"]), &source);
+    let mut stream = accept(&listener);
     let mut connect = [0; 25];
     stream.read_exact(&mut connect).unwrap();
     stream.write_all(&[0x20, 2, 0, 0]).unwrap();
@@ -303,7 +263,7 @@ fn interrupted(first: &str, then: &str) -> Vec<u8> {
     interrupt(&child);
     let mut rest = Vec::new();
     stream.read_to_end(&mut rest).unwrap();
-    let it = finish(child);
+    let it = wait(child);
     assert_eq!((it.status, it.out.as_str()), (Some(130), ""), "{it:?}");
     rest
 }
@@ -320,10 +280,10 @@ fn ctrl_c_ends_a_script_that_computes() {
 
 #[test]
 fn warnings_of_the_module_are_shown() {
-    let it = run(&["-"], "mqtt.Client():connect('127.0.0.1', 1)");
+    let it = run(&[], "mqtt.Client():connect('127.0.0.1', 1)");
     assert_eq!((it.status, it.out.as_str()), (Some(0), ""), "{it:?}");
     assert!(it.err.starts_with("mqtt-lua: ") && it.err.contains("127.0.0.1:1"), "{it:?}");
-    let it = run(&["-"], "mqtt.log(nil) mqtt.Client():connect('127.0.0.1', 1)");
+    let it = run(&[], "mqtt.log(nil) mqtt.Client():connect('127.0.0.1', 1)");
     assert_eq!(it.err, "");
 }
 

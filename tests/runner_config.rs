@@ -1,57 +1,29 @@
 //! `mqtt-lua --config`: a configuration that is applied before the script.
 #![cfg(unix)]
 
-use std::fs;
-use std::io::Write;
-use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
+#[path = "support/device.rs"]
+mod device;
 
+use std::fs;
+
+use device::{Outcome, folder};
 use mqtt::broker::{Broker, BrokerOptions};
 
-/// A file that is removed with this.
-struct File(PathBuf);
-
-impl File {
-    fn new(content: &str) -> File {
-        static NUMBER: AtomicUsize = AtomicUsize::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("mqtt-lua-{}-{number}.json", std::process::id()));
-        fs::write(&path, content).unwrap();
-        File(path)
-    }
-}
-
-impl Drop for File {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
-    }
+/// A file with a configuration.
+fn configuration(content: &str) -> String {
+    let path = folder("configuration").join("config.json");
+    fs::write(&path, content).unwrap();
+    path.to_str().expect("our own name").to_owned()
 }
 
 /// Runs a script from standard input with a configuration.
-fn run(options: &[&str], config: &File, source: &str) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_mqtt-lua"))
-        .args(options)
-        .arg("--config")
-        .arg(&config.0)
-        .arg("-")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // one that ends early does not read
-    let _ = child.stdin.take().unwrap().write_all(source.as_bytes());
-    child.wait_with_output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
+fn run(options: &[&str], config: &str, source: &str) -> Outcome {
+    device::run(&[options, &["--config", config]].concat(), source)
 }
 
 #[test]
 fn the_configuration_is_in_force_when_the_script_begins() {
-    let config = File::new(
+    let config = configuration(
         r#"{
             "mqtt": { "enable": true, "server": "127.0.0.1" }, // port 1883
             "device": { "id": "d" }
@@ -65,21 +37,21 @@ fn the_configuration_is_in_force_when_the_script_begins() {
         print(mgos_mqtt.config().mqtt.server, MQTT.pub('t', 'x', 1))
     ";
     let it = run(&["--broker"], &config, script);
-    assert_eq!(text(&it.stdout), "127.0.0.1\t1\nt\tx\n", "{}", text(&it.stderr));
-    assert_eq!(it.status.code(), Some(0));
+    assert_eq!(it.out, "127.0.0.1\t1\nt\tx\n", "{}", it.err);
+    assert_eq!(it.status, Some(0));
 }
 
 #[test]
 fn map_leads_configured_servers_too() {
     let broker = Broker::start(BrokerOptions::default()).unwrap();
-    let config = File::new(r#"{ "enable": true, "server": "broker.example:17", "client_id": "led" }"#);
+    let config = configuration(r#"{ "enable": true, "server": "broker.example:17", "client_id": "led" }"#);
     let map = format!("broker.example=127.0.0.1:{}", broker.port());
     let script = "mgos_mqtt.add_cloud_handler(function(event)
         print(event)
         if event == 'connected' then mgos_mqtt.global_disconnect() end
     end)";
     let it = run(&["--map", &map], &config, script);
-    assert_eq!(text(&it.stdout), "connecting\nconnected\ndisconnected\n", "{}", text(&it.stderr));
+    assert_eq!(it.out, "connecting\nconnected\ndisconnected\n", "{}", it.err);
     assert_eq!(broker.accepted(), 1);
 }
 
@@ -89,17 +61,17 @@ fn a_configuration_that_is_wrong_is_an_error_before_the_script() {
         (r#"{ "mqtt": { "keep_alive": "x" } }"#, "mqtt.keep_alive: integer 0..65535 expected, got string"),
         ("{", "EOF while parsing an object at line 1 column 1"),
     ] {
-        let config = File::new(content);
+        let config = configuration(content);
         let it = run(&[], &config, "print('never')");
-        let expected = format!("mqtt-lua: {}: {message}\n", config.0.display());
-        assert_eq!((text(&it.stdout), text(&it.stderr)), (String::new(), expected));
-        assert_eq!(it.status.code(), Some(1));
+        let expected = format!("mqtt-lua: {config}: {message}\n");
+        assert_eq!((it.out, it.err), (String::new(), expected));
+        assert_eq!(it.status, Some(1));
     }
 }
 
 #[test]
 fn packets_are_traced_without_being_published_as_output() {
-    let config = File::new(
+    let config = configuration(
         r#"{
             "mqtt": { "enable": true, "server": "127.0.0.1" },
             "device": { "id": "d" },
@@ -118,6 +90,6 @@ fn packets_are_traced_without_being_published_as_output() {
         end)
     ";
     let it = run(&["--broker", "--trace"], &config, script);
-    assert_eq!(text(&it.stdout), "one line\nout|one line\n", "{}", text(&it.stderr));
-    assert!(text(&it.stderr).contains("PUBLISH"), "{}", text(&it.stderr));
+    assert_eq!(it.out, "one line\nout|one line\n", "{}", it.err);
+    assert!(it.err.contains("PUBLISH"), "{}", it.err);
 }

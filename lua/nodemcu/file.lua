@@ -1,5 +1,5 @@
 -- `file`: a folder of the host as the device's file system. Opening, reading and writing are native
--- (`src/lua/nodemcu/file.rs`), which keeps names inside of the folder; what builds on them stands here.
+-- (`src/lua/nodemcu/file`), which keeps names inside of the folder; what builds on them stands here.
 
 local device = require("nodemcu.device")
 local native = require("mqtt.file")

@@ -101,36 +101,38 @@ local function is_there(path)
   return readable
 end
 
--- The places of a file, the likely ones first.
-local function places(name)
+-- Where the file of that name is in these folders, or nil.
+local function find(name, among)
   if name:match("^/FLASH/") then name = name:sub(8) end
-  if name:match("^/") then return { name } end
-  local list = {}
-  for _, folder in ipairs(folders()) do
-    list[#list + 1] = folder == "." and name or folder .. "/" .. name
+  if name:match("^/") then return is_there(name) and name or nil end
+  for _, folder in ipairs(among) do
+    local place = folder == "." and name or folder .. "/" .. name
+    if is_there(place) then return place end
   end
-  return list
 end
 
--- A chunk by the device's rules: NAME.lc is NAME.lua where it is not there, or is not what this Lua has compiled.
+---A chunk by the device's rules: /FLASH/NAME is NAME, and NAME.lc is NAME.lua where it is not there, or is not what
+---this Lua has compiled. Where there is no such file, nil and no problem.
+---@param name string
+---@param among string[] folders, in the order in which they are looked through
+---@param load fun(path: string, ...: any): function?, string?
+---@param ... any what else `load` takes
+---@return function? chunk, string? problem
+function loading.by_name(name, among, load, ...)
+  local place = find(name, among)
+  local chunk, problem
+  if place then chunk, problem = load(place, ...) end
+  if chunk then return chunk end
+  local source = name:match("^(.*)%.lc$")
+  local beside = source and find(source .. ".lua", among)
+  if beside then return load(beside, ...) end
+  return nil, problem
+end
+
 local function load_by_name(name, ...)
   if type(name) ~= "string" then return stock_loadfile(name, ...) end
-  local problem
-  for _, place in ipairs(places(name)) do
-    if is_there(place) then
-      local chunk
-      chunk, problem = loading.file(place, ...)
-      if chunk then return chunk end
-      break
-    end
-  end
-  local source = name:match("^(.*)%.lc$")
-  if source then
-    for _, place in ipairs(places(source .. ".lua")) do
-      if is_there(place) then return loading.file(place, ...) end
-    end
-  end
-  if problem then return nil, problem end
+  local chunk, problem = loading.by_name(name, folders(), loading.file, ...)
+  if chunk or problem then return chunk, problem end
   return stock_loadfile(name, ...)
 end
 

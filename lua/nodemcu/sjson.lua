@@ -1,4 +1,4 @@
--- `sjson`, and `cjson` as the older firmware called it: native, see `src/lua/nodemcu/sjson.rs`.
+-- `sjson`, and `cjson` as the older firmware called it: native, see `src/lua/nodemcu/sjson`.
 
 local device = require("nodemcu.device")
 

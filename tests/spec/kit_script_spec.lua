@@ -1,20 +1,28 @@
 -- kit.run_script: device scripts under test, each in an environment of its own.
 
-local mqtt = require("mqtt")
 local kit = require("mqtt.test")
 local support = require("tests.spec.support")
 
 describe("kit.run_script", function()
   local script, clock
 
+  -- A folder with these files.
+  local function project(files)
+    local folder = os.tmpname()
+    os.remove(folder)
+    assert(os.execute("mkdir " .. folder))
+    finally(function() os.execute("rm -r " .. folder) end)
+    for name, source in pairs(files) do
+      local file = assert(io.open(folder .. "/" .. name, "wb"))
+      file:write(source)
+      file:close()
+    end
+    return folder
+  end
+
   -- Runs a script of these lines.
   local function run(source, options)
-    local path = os.tmpname()
-    local file = assert(io.open(path, "w"))
-    file:write(source)
-    file:close()
-    finally(function() os.remove(path) end)
-    script = kit.run_script(path, options)
+    script = kit.run_script(project { ["main.lua"] = source } .. "/main.lua", options)
     return script
   end
 
@@ -76,24 +84,17 @@ describe("kit.run_script", function()
   end)
 
   it("gives its parts by require the same modules, and loads them anew for each script", function()
-    local folder = os.tmpname()
-    os.remove(folder)
-    assert(os.execute("mkdir " .. folder))
-    finally(function() os.execute("rm -r " .. folder) end)
-    local function write(name, source)
-      local file = assert(io.open(folder .. "/" .. name, "w"))
-      file:write(source)
-      file:close()
-    end
-    write("part.lua", "local mqtt = require('mqtt') loads = (loads or 0) + 1 return { client = mqtt.Client('part') }")
-    write("mqtt.lua", "error('this is not the module')")
-    write("main.lua", [[
-      part = require("part")
-      package.loaded.part = nil
-      require("part")
-      timer = require("mqtt.tmr").create()
-      timer:alarm(1, tmr.ALARM_AUTO, function() ticks = (ticks or 0) + 1 end)
-    ]])
+    local folder = project {
+      ["part.lua"] = "local mqtt = require('mqtt') loads = (loads or 0) + 1 return { client = mqtt.Client('part') }",
+      ["mqtt.lua"] = "error('this is not the module')",
+      ["main.lua"] = [[
+        part = require("part")
+        package.loaded.part = nil
+        require("part")
+        timer = require("mqtt.tmr").create()
+        timer:alarm(1, tmr.ALARM_AUTO, function() ticks = (ticks or 0) + 1 end)
+      ]],
+    }
     for _ = 1, 2 do
       script = kit.run_script(folder .. "/main.lua")
       assert.are.equal(2, script.env.loads)
@@ -106,12 +107,36 @@ describe("kit.run_script", function()
     assert.is_nil(package.loaded.part)
   end)
 
+  it("finds its parts by the names that a device knows them by", function()
+    local folder = project {
+      ["part.lua"] = "return 'part of ' .. owner",
+      ["other.lua"] = "return 'other of ' .. owner",
+      ["other.lc"] = "\27LuaQ\0\1\4\4\4\4\0 of an ESP8266",
+      ["bad.lua"] = "if if",
+      ["main.lua"] = [[
+        owner = "this script"
+        print(dofile("part.lc"))
+        print(dofile("/FLASH/part.lua"))
+        print(loadfile("other.lc")())
+        print(require("part"))
+        print(pcall(dofile, "bad.lc"))
+        print(loadfile("nowhere.lc"))
+      ]],
+    }
+    local out = kit.run_script(folder .. "/main.lua").output
+    assert.are.same(
+      { "part of this script", "part of this script", "other of this script", "part of this script" },
+      { out[1], out[2], out[3], out[4] })
+    assert.matches("^false\t.*bad%.lua:1:", out[5])
+    assert.matches("^nil\t.*nowhere%.lc", out[6])
+  end)
+
   it("is ended by node.restart and node.dsleep, and says which", function()
     for call, ending in pairs { ["node.restart()"] = "restart", ["node.dsleep(1000000)"] = "dsleep" } do
+      clock = clock or kit.clock()
       run("ticks = 0; tmr.create():alarm(1, tmr.ALARM_AUTO, function() ticks = ticks + 1; " .. call .. " end)")
-      kit.eventually(function() return script.ended end)
+      clock:advance(1000)
       assert.are.equal(ending, script.ended)
-      mqtt.poll(0.02)
       assert.are.equal(1, script.env.ticks)
     end
   end)
@@ -141,6 +166,7 @@ describe("kit.run_script", function()
   end)
 
   it("stops: its clients are closed, its timers run no more", function()
+    clock = kit.clock()
     local broker = support.broker()
     run([[
       ticks = 0
@@ -150,10 +176,11 @@ describe("kit.run_script", function()
       m:connect("10.0.0.1", 1883)
     ]], { broker = broker })
     assert.connected(script.env.m)
+    clock:advance(10)
+    assert.are.equal(20, script.env.ticks)
     script:stop()
-    local ticks = script.env.ticks
-    mqtt.poll(0.02)
-    assert.are.equal(ticks, script.env.ticks)
+    clock:advance(1000)
+    assert.are.equal(20, script.env.ticks)
     assert.are.equal("idle", script.env.m:state())
   end)
 

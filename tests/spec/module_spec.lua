@@ -133,7 +133,7 @@ describe("mqtt.trace", function()
     local before = lines
     client:publish("t", "x")
     peer:read()
-    mqtt.poll(0.02)
+    kit.settle()
     assert.are.equal(before, lines)
   end)
 end)

@@ -10,6 +10,13 @@ local text, hex = support.text, support.hex
 -- The shortest waits that the contract allows.
 local SOON = { min = 0.25, max = 0.25 }
 
+-- Moves time until the peer is dialled, which then is to accept; how long that took, in milliseconds.
+local function until_dialled(clock, peer)
+  local began = clock:now()
+  repeat clock:advance(10) until socket.select({ peer.server }, nil, 0)[1] or clock:now() > 1e6
+  return clock:now() - began
+end
+
 describe("autoreconnect", function()
   after_each(support.finish)
 
@@ -43,30 +50,26 @@ describe("autoreconnect", function()
   end)
 
   it("waits about min before it dials again", function()
+    local clock = kit.clock()
     local client, peer = support.pair(nil, { min = 0.5, max = 0.5 })
     peer:drop()
-    local lost = socket.gettime()
-    kit.eventually(function() return client:state() == "reconnecting" end)
-    peer:accept()
-    local waited = socket.gettime() - lost
-    assert(waited >= 0.44 and waited < 0.9, waited)
+    kit.settle()
+    assert.are.equal("reconnecting", client:state())
+    local waited = until_dialled(clock, peer)
+    assert(waited >= 450 and waited <= 550, waited)
   end)
 
   it("doubles the wait while nothing progresses", function()
+    local clock = kit.clock()
     local _, peer = support.pair(nil, { min = 0.25, max = 1 })
-    local times = {}
     peer:drop()
-    for i = 1, 3 do
-      peer:accept()
-      times[i] = socket.gettime()
+    for _, wait in ipairs { 250, 500, 1000, 1000 } do
+      local waited = until_dialled(clock, peer)
+      assert(waited >= 0.9 * wait and waited <= 1.1 * wait, waited)
       -- Accepts and drops: no progress, so no start over.
-      peer:read()
-      peer:send(support.CONNACK)
+      peer:welcome()
       peer:drop()
     end
-    local first, second = times[2] - times[1], times[3] - times[2]
-    assert(first >= 0.44 and first < 0.8, first)
-    assert(second >= 0.88 and second < 1.5, second)
   end)
 
   it("keeps QoS 1 and 2 while it is away, in order, and refuses QoS 0", function()
@@ -170,7 +173,7 @@ describe("resubscribe", function()
     peer:send("\144\5" .. peer:read():sub(3, 4) .. "\1\1\1")
     client:unsubscribe("b")
     peer:send("\176\2" .. peer:read():sub(3, 4))
-    mqtt.poll(0.02)
+    kit.settle()
     return client, peer
   end
 
@@ -203,7 +206,7 @@ describe("keep-alive", function()
     -- A broker drops a client that was silent for one and a half keep-alives.
     local deadline = socket.gettime() + 2.5
     repeat until socket.gettime() > deadline
-    mqtt.poll(0.02)
+    kit.settle()
     assert.is_false(offline)
     assert.are.equal("connected", client:state())
   end)

@@ -6,7 +6,7 @@ local tmr = require("mqtt.tmr")
 local kit = require("mqtt.test")
 local mgos_mqtt = require("mgos_mqtt")
 local modules = require("nodemcu.modules")
-local support = require("tests.spec.support")
+local support = require("tests.spec.mgos.support")
 
 -- Reads one file of annotations: class -> { names = { name -> number of parameters, or true for a field } }.
 local function annotations(name)
@@ -58,14 +58,6 @@ local function luacheck_std()
   if setfenv then setfenv(chunk, env) end
   chunk()
   return env.stds.nodemcu
-end
-
-local number = math.floor(os.clock() * 1e6)
-
--- A connection that is not enabled.
-local function connection()
-  number = number + 1
-  return mgos_mqtt.conn_create(number, {})
 end
 
 describe("the annotations of", function()
@@ -121,7 +113,7 @@ describe("the annotations of", function()
   it("mgos_mqtt and api_mqtt name what there is", function()
     local types = annotations("mgos")
     assert.are.same(real(mgos_mqtt), names(types["nodemcu.mqtt.mgos"]))
-    assert.are.same(real(connection()), names(types["nodemcu.mqtt.mgos.conn"]))
+    assert.are.same(real(support.idle()), names(types["nodemcu.mqtt.mgos.conn"]))
     assert.are.same(real(require("api_mqtt")), names(annotations("mgos_api")["nodemcu.mqtt.mgos.api"]))
     mgos_mqtt.configure {}
     local section = mgos_mqtt.config().mqtt
@@ -179,7 +171,7 @@ describe("the annotations of", function()
   local unpack = rawget(_G, "unpack") or table.unpack -- luacheck: ignore 143
 
   local mongoose = {
-    configure = { {} }, configure_file = { "none" }, conn_create = { number + 1000000, {}, {} }, set_config = { {} },
+    configure = { {} }, configure_file = { "none" }, conn_create = { support.number(), {}, {} }, set_config = { {} },
     pub = { "t", "m", 0, 0 }, pubf = { "t", 0, 0, "{a: %d}", 1 }, pubv = { "t", 0, 0, "{a: %d}", { 1 } },
     sub = { "t", f, ANYTHING }, unsub = { "t" }, global_subscribe = { "t", f, ANYTHING },
     add_global_handler = { f, ANYTHING }, add_cloud_handler = { f }, set_connect_fn = { f, ANYTHING },
@@ -208,7 +200,7 @@ describe("the annotations of", function()
       faults = { {} }, next_faults = { {} }, client_faults = { "c", {} },
     } },
     { "mgos", "nodemcu.mqtt.mgos", function() return mgos_mqtt end, mongoose },
-    { "mgos", "nodemcu.mqtt.mgos.conn", connection, mongoose },
+    { "mgos", "nodemcu.mqtt.mgos.conn", support.idle, mongoose },
     { "mgos_api", "nodemcu.mqtt.mgos.api", function() return require("api_mqtt") end, {
       pub = { "t", "m", 0, 0 }, sub = { "t", f, ANYTHING }, setEventHandler = { f, ANYTHING },
     } },

@@ -125,7 +125,7 @@ end
 
 return {
   nop = nop, NAN = NAN, INF = INF, merge = merge, without = without, TABLES = TABLES, ODD = ODD, BOOLEANS = BOOLEANS,
-  CALLABLE = CALLABLE, NO_NUMBERS = NO_NUMBERS, BYTES = BYTES, TEXT = TEXT, INTEGER = INTEGER, QOS = QOS,
+  CALLABLE = CALLABLE, BYTES = BYTES, TEXT = TEXT, INTEGER = INTEGER, QOS = QOS,
   FLAG = FLAG, CALLBACK = CALLBACK, SECONDS = SECONDS, TOPIC = TOPIC, FILTER = FILTER, PORT = PORT, HOST = HOST,
   EVENT = EVENT, INTERVAL = INTERVAL, sorted = sorted, torment = torment, check = check, all_fail = all_fail,
 }

@@ -4,7 +4,7 @@
 //! which is required), `ws`, `wss`. Serves until its standard input ends.
 
 use std::io::{self, Read};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -66,6 +66,7 @@ fn acceptor(cert: &Path, key: &Path, client_ca: Option<&Path>) -> Result<TlsAcce
 async fn accept(listener: Async<TcpListener>, tls: Option<TlsAcceptor>, websocket: bool, broker: u16) {
     while let Ok((client, _)) = listener.accept().await {
         let tls = tls.clone();
+        let Ok(socket) = client.get_ref().try_clone().and_then(Async::new) else { continue };
         let served = async move {
             client.get_ref().set_nodelay(true)?;
             let broker = Async::<TcpStream>::connect((Ipv4Addr::LOCALHOST, broker)).await?;
@@ -75,9 +76,20 @@ async fn accept(listener: Async<TcpListener>, tls: Option<TlsAcceptor>, websocke
                 None => enter(client, websocket, broker).await,
             }
         };
-        // a client that was refused, or has gone: the tests hear of it at their end
-        smol::spawn(async move { drop(served.await) }).detach();
+        smol::spawn(async move {
+            // a client that was refused, or has gone: the tests hear of it at their end
+            drop(served.await);
+            hang_up(socket).await;
+        })
+        .detach();
     }
+}
+
+/// Ends a connection. With input that nobody has read the system would say so by a reset, which overtakes the alert that a
+/// refused client is to see.
+async fn hang_up(mut socket: Async<TcpStream>) {
+    let _ = socket.get_ref().shutdown(Shutdown::Write);
+    while socket.read(&mut [0; 1024]).await.is_ok_and(|n| n > 0) {}
 }
 
 async fn enter<S>(client: S, websocket: bool, broker: Async<TcpStream>) -> Result<(), Error>

@@ -1,51 +1,69 @@
-//! mosquitto on a free port, with what it keeps on disk, to be stopped and started in order.
+//! mosquitto on free ports, with what it keeps on disk, to be stopped and started in order.
+
+// Each test program uses its own part of this.
+#![allow(dead_code)]
 
 use std::env;
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 pub(crate) struct Mosquitto {
-    port: u16,
+    ports: Vec<u16>,
     directory: PathBuf,
     child: Option<Child>,
 }
 
 impl Mosquitto {
-    /// One that forgets nothing at an orderly end. Its limits on queues are off: with them version 2.0 drops messages, or
-    /// stops sending at QoS 2 once its window has been full.
-    pub(crate) fn start(name: &str) -> Mosquitto {
-        let directory = env::temp_dir().join(format!("mqtt-test-{}-{name}", std::process::id()));
+    /// With these lines in its configuration, and a listener for each of these parts of one.
+    pub(crate) fn start(settings: &str, listeners: &[String]) -> Mosquitto {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let directory = env::temp_dir().join(format!("mqtt-test-{}-{number}", std::process::id()));
         fs::create_dir_all(&directory).expect("a temporary directory");
-        let port =
-            TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
         let user =
             String::from_utf8(Command::new("id").arg("-un").output().expect("id").stdout).expect("a name");
-        let config = format!(
-            "listener {port} 127.0.0.1\nallow_anonymous true\nuser {user}\npersistence true\n\
-             persistence_location {}/\nmax_inflight_messages 0\nmax_queued_messages 0\nlog_dest none\n",
-            directory.display()
-        );
-        fs::write(directory.join("conf"), config).expect("a file");
-        let mut mosquitto = Mosquitto { port, directory, child: None };
-        mosquitto.up();
-        mosquitto
+        let mut mosquitto = Mosquitto { ports: Vec::new(), directory, child: None };
+        // It cannot choose ports by itself, so others may be quicker.
+        for _ in 0..5 {
+            mosquitto.ports = free_ports(listeners.len());
+            // what is in the temporary directory is ours: it shall not become another user to read it
+            let mut config = format!(
+                "{settings}\nuser {user}\nlog_dest none\npersistence_location {}/\n",
+                mosquitto.directory.display()
+            );
+            for (port, listener) in mosquitto.ports.iter().zip(listeners) {
+                config.push_str(&format!("listener {port} 127.0.0.1\nallow_anonymous true\n{listener}\n"));
+            }
+            fs::write(mosquitto.directory.join("conf"), config).expect("a file");
+            if mosquitto.up() {
+                return mosquitto;
+            }
+        }
+        panic!("mosquitto does not start");
     }
 
+    /// The port of the first listener.
     pub(crate) fn port(&self) -> u16 {
-        self.port
+        self.ports[0]
     }
 
-    /// An orderly end and a new start.
+    pub(crate) fn ports(&self) -> &[u16] {
+        &self.ports
+    }
+
+    /// An orderly end and a new start, at the same ports.
     pub(crate) fn restart(&mut self) {
         self.down();
-        self.up();
+        assert!(self.up(), "mosquitto does not start again");
     }
 
-    fn up(&mut self) {
+    /// Starts it and waits until it accepts everywhere. False when it ended: a port was taken in between.
+    fn up(&mut self) -> bool {
         let path = format!("{}:/usr/sbin", env::var("PATH").unwrap_or_default());
         let child = Command::new("mosquitto")
             .env("PATH", path)
@@ -56,12 +74,16 @@ impl Mosquitto {
             .stderr(Stdio::null())
             .spawn()
             .expect("mosquitto, of Debian's package `mosquitto`");
-        self.child = Some(child);
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+        let child = self.child.insert(child);
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while child.try_wait().expect("our child").is_none() {
+            if self.ports.iter().all(|port| TcpStream::connect(("127.0.0.1", *port)).is_ok()) {
+                return true;
+            }
             assert!(Instant::now() < deadline, "mosquitto does not come up");
             thread::sleep(Duration::from_millis(5));
         }
+        false
     }
 
     fn down(&mut self) {
@@ -81,4 +103,10 @@ impl Drop for Mosquitto {
         }
         let _ = fs::remove_dir_all(&self.directory);
     }
+}
+
+fn free_ports(n: usize) -> Vec<u16> {
+    // all at once, or one could come twice
+    let free: Vec<_> = (0..n).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
+    free.iter().map(|listener| listener.local_addr().expect("bound").port()).collect()
 }

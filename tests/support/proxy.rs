@@ -1,5 +1,5 @@
-//! A TCP proxy that is hard on connections: it cuts, resets, stalls and half-delivers them at random places, always the
-//! same ones for a seed.
+//! A TCP proxy that is hard on connections: it cuts, resets, stalls and half-delivers them at random places, drawn from a
+//! seed.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{ErrorKind, Read, Write};
@@ -12,25 +12,10 @@ use std::time::{Duration, Instant};
 use mqtt::codec::{Deframer, Delivery, Packet, PacketId, Publish, v4};
 use parking_lot::Mutex;
 
+use crate::random::Random;
+
 /// How long a pump sleeps in a read before it looks at the clock and the flags again.
 const SLICE: Duration = Duration::from_millis(5);
-
-/// xorshift64*: all randomness of a run follows from its seed.
-pub(crate) struct Random(u64);
-
-impl Random {
-    pub(crate) fn new(seed: u64) -> Random {
-        Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
-    }
-
-    /// Below `n`, which is not 0.
-    pub(crate) fn below(&mut self, n: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 32) % n
-    }
-}
 
 /// What is done to a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,14 +50,14 @@ struct Shared {
     /// When connections came.
     attempts: Mutex<Vec<Instant>>,
     /// A connection is hit before it has carried so many bytes…
-    bytes: u64,
+    bytes: usize,
     /// … or lived so many milliseconds.
-    millis: u64,
+    millis: usize,
 }
 
 impl Proxy {
     /// In front of a port of 127.0.0.1; calm at first.
-    pub(crate) fn start(upstream: u16, seed: u64, bytes: u64, millis: u64) -> Proxy {
+    pub(crate) fn start(upstream: u16, seed: u64, bytes: usize, millis: usize) -> Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").expect("127.0.0.1 has free ports");
         let port = listener.local_addr().expect("bound").port();
         let shared = Arc::new(Shared {
@@ -192,7 +177,7 @@ struct Link {
 struct Plan {
     blow: Blow,
     /// After so many bytes more, in both directions together…
-    bytes: u64,
+    bytes: usize,
     /// … or at this time.
     at: Instant,
 }
@@ -206,7 +191,7 @@ impl Plan {
             6 => Blow::Stall,
             _ => Blow::HalfDeliver,
         };
-        let life = Duration::from_millis(1 + random.below(shared.millis));
+        let life = millis(1 + random.below(shared.millis));
         Plan { blow, bytes: random.below(shared.bytes), at: Instant::now() + life }
     }
 }
@@ -256,7 +241,7 @@ impl Link {
                 }
                 continue;
             }
-            let (deliver, blow) = self.look(n as u64);
+            let (deliver, blow) = self.look(n);
             let deliver = if blow == Some(Blow::Stall) { n } else { deliver };
             if !upwards {
                 self.shared.said.lock().listen(&mut deframer, &buffer[..deliver]);
@@ -277,26 +262,26 @@ impl Link {
     }
 
     /// `n` bytes came: how many of them to deliver, and whether a blow follows.
-    fn look(&self, n: u64) -> (usize, Option<Blow>) {
+    fn look(&self, n: usize) -> (usize, Option<Blow>) {
         let mut plan = self.plan.lock();
         if !self.shared.raging.load(Ordering::SeqCst) {
-            return (n as usize, None);
+            return (n, None);
         }
         if n <= plan.bytes && Instant::now() < plan.at {
             plan.bytes -= n;
-            return (n as usize, None);
+            return (n, None);
         }
-        let deliver = plan.bytes.min(n) as usize;
+        let deliver = plan.bytes.min(n);
         let blow = plan.blow;
         *plan = Plan::draw(&self.shared);
         if blow == Blow::Stall {
             self.shared.stalls.fetch_add(1, Ordering::SeqCst);
-            let wait = Duration::from_millis(20 + self.shared.random.lock().below(200));
+            let wait = millis(20 + self.shared.random.lock().below(200));
             *self.stalled.lock() = Some(Instant::now() + wait);
         } else {
             self.shared.cuts.fetch_add(1, Ordering::SeqCst);
             // the other direction is not hit again
-            plan.bytes = u64::MAX;
+            plan.bytes = usize::MAX;
             plan.at += Duration::from_secs(3600);
         }
         (deliver, Some(blow))
@@ -309,4 +294,8 @@ impl Link {
         }
         self.dead.store(true, Ordering::SeqCst);
     }
+}
+
+fn millis(n: usize) -> Duration {
+    Duration::from_millis(n as u64)
 }

@@ -2,6 +2,8 @@
 //! Certificates are made by the `openssl` command line when the tests run.
 
 mod broken;
+#[path = "../support/mosquitto.rs"]
+mod broker;
 mod certificates;
 mod certs;
 mod client;

@@ -1,10 +1,6 @@
 //! Every transport to a real broker.
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 #[cfg(feature = "psk")]
@@ -13,57 +9,9 @@ use mqtt::net::tls::Tls;
 use mqtt::net::ws::WebSocket;
 use mqtt::net::{self, HandshakeError, Security, Stream, Transport};
 
+use crate::broker::Mosquitto;
 use crate::certs::{CA, Key, LEAF, Spec, fresh_dir, issue, p};
-use crate::server::{LIMIT, run};
-
-struct Mosquitto(Child);
-
-impl Drop for Mosquitto {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-impl Mosquitto {
-    /// With a listener for each of these parts of a configuration file, on as many ports.
-    fn start(listeners: &[String]) -> (Mosquitto, Vec<u16>) {
-        // It cannot choose ports by itself, so others may be quicker.
-        for _ in 0..5 {
-            let free: Vec<_> = listeners.iter().map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-            let ports: Vec<_> = free.iter().map(|listener| listener.local_addr().unwrap().port()).collect();
-            drop(free);
-            let mut config = "per_listener_settings true\npersistence false\nlog_dest none\n".to_owned();
-            if fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0) {
-                config.push_str("user root\n"); // the certificates are ours
-            }
-            for (port, listener) in ports.iter().zip(listeners) {
-                config.push_str(&format!("listener {port} 127.0.0.1\nallow_anonymous true\n{listener}\n"));
-            }
-            let file = fresh_dir().join("mosquitto.conf");
-            fs::write(&file, config).unwrap();
-            let path = format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default());
-            let child = Command::new("mosquitto")
-                .args(["-c", p(&file)])
-                .env("PATH", path)
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn()
-                .expect("mosquitto is installed");
-            let mut mosquitto = Mosquitto(child);
-            let begin = Instant::now();
-            while mosquitto.0.try_wait().unwrap().is_none() {
-                assert!(begin.elapsed() < LIMIT);
-                if ports.iter().all(|port| TcpStream::connect(("127.0.0.1", *port)).is_ok()) {
-                    return (mosquitto, ports);
-                }
-                thread::sleep(Duration::from_millis(5));
-            }
-        }
-        panic!("mosquitto does not start");
-    }
-}
+use crate::server::run;
 
 /// The id is a letter, so that two at once do not end each other.
 const CONNECT: &[u8] = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01a";
@@ -108,13 +56,17 @@ fn every_transport_reaches_a_real_broker() {
     let keys = fresh_dir().join("psk");
     fs::write(&keys, "device:00a1b2c3\n").unwrap();
     let tls = format!("cafile {}\ncertfile {}\nkeyfile {}\n", p(&ca.cert), p(&server.cert), p(&server.key));
-    let (_mosquitto, ports) = Mosquitto::start(&[
-        String::new(),
-        format!("{tls}require_certificate true"),
-        "protocol websockets".into(),
-        format!("{tls}protocol websockets"),
-        format!("psk_hint test\npsk_file {}", p(&keys)),
-    ]);
+    let mosquitto = Mosquitto::start(
+        "per_listener_settings true",
+        &[
+            String::new(),
+            format!("{tls}require_certificate true"),
+            "protocol websockets".into(),
+            format!("{tls}protocol websockets"),
+            format!("psk_hint test\npsk_file {}", p(&keys)),
+        ],
+    );
+    let ports = mosquitto.ports();
     let server_only = Tls { ca_cert: Some(ca.pem()), ..Tls::default() };
     let mutual =
         Tls { client_cert: Some(device.pem()), client_key: Some(device.key_pem()), ..server_only.clone() };

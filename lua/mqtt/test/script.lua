@@ -5,6 +5,7 @@ local mqtt = require("mqtt")
 local tmr = require("mqtt.tmr")
 local native = require("mqtt.test.native")
 local blame = require("mqtt.test.blame")
+local device = require("nodemcu.device")
 local language = require("nodemcu.language")
 local loading = require("nodemcu.loading")
 local modules = require("nodemcu.modules")
@@ -17,12 +18,6 @@ local function load_into(env, path)
   if not setfenv then return loading.file(path, "bt", env) end
   local chunk, why = loading.file(path)
   return chunk and setfenv(chunk, env), why
-end
-
-local function readable(path)
-  local file = io.open(path)
-  if file then file:close() end
-  return file ~= nil
 end
 
 -- `mqtt` and `tmr` as the script sees them: what it makes is noted down.
@@ -47,31 +42,34 @@ local function loaders(script)
   local env = script.env
   local loaded = { mqtt = env.mqtt, ["nodemcu.mqtt"] = env.mqtt, ["mqtt.tmr"] = env.tmr }
   env.package.loaded = setmetatable(loaded, { __index = package.loaded })
-  local function find(name)
-    local beside = script.folder .. name
-    return readable(beside) and beside or name
+  local function load(path) return load_into(env, path) end
+  local function own(name) return loading.by_name(name, { script.folder, device.root, "." }, load) end
+  function env.loadfile(name)
+    local chunk, why = own(name)
+    if chunk or why then return chunk, why end
+    return load(name)
   end
-  function env.loadfile(name) return load_into(env, find(name)) end
   function env.loadstring(text, name)
     local chunk, why = loading.text(text, name)
     return chunk and env.setfenv(chunk, env), why
   end
   function env.dofile(name)
-    local chunk, why = load_into(env, find(name))
+    local chunk, why = env.loadfile(name)
     if not chunk then error(why, 2) end
     return chunk()
   end
   function env.require(name)
     local known = rawget(loaded, name)
     if known ~= nil then return known end
-    local path = script.folder .. name:gsub("%.", "/") .. ".lua"
-    if not readable(path) then
+    local path = name:gsub("%.", "/")
+    local chunk, why = own(path .. ".lua")
+    if not chunk and not why then chunk, why = own(path .. ".lc") end
+    if why then error(why, 2) end
+    if not chunk then
       -- on a device the module behind the global
       if name == "tmr" or modules.has(name) then return env[name] end
       return require(name)
     end
-    local chunk, why = load_into(env, path)
-    if not chunk then error(why, 2) end
     local value = chunk(name)
     if value ~= nil then loaded[name] = value end
     if rawget(loaded, name) == nil then loaded[name] = true end
@@ -84,7 +82,6 @@ local power
 
 -- Lets node.restart and node.dsleep stop the script, unless somebody else takes care of them.
 local function watch_power(script)
-  local device = require("nodemcu.device")
   if device.power and device.power ~= power then return end
   power = function(kind)
     script.ended = kind
@@ -160,7 +157,7 @@ local script = {}
 function script.run(path, options)
   options = options or {}
   local self = setmetatable({
-    env = {}, output = {}, made = {}, timers = {}, led = options.broker ~= nil, folder = path:match("^.*/") or "",
+    env = {}, output = {}, made = {}, timers = {}, led = options.broker ~= nil, folder = path:match("^(.*)/") or ".",
   }, Script)
   environment(self, options)
   self.env.arg[0] = path

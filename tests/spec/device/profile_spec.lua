@@ -107,7 +107,7 @@ describe("connect(host, port, 0, 1, fn)", function()
       local log, note = strict.notes()
       strict.client(chip):connect("127.0.0.1", broker.port, 0, 1, note("fn"))
       kit.eventually(function() return broker:accepted() == 1 end)
-      while mqtt.poll(0.05) > 0 do end -- luacheck: ignore 542
+      kit.settle()
       assert.are.equal("", strict.names(log))
       assert.matches("^.-profile_spec%.lua:%d+: the esp8266 takes #4 of connect", warnings[1])
       strict.client(chip):connect("127.0.0.1", support.closed_port(), 0, 1, note("fn"))
@@ -153,7 +153,7 @@ describe("secure as a boolean", function()
       local log, note = strict.notes()
       strict.client(chip):connect("127.0.0.1", broker.port, false, note("ok"), note("nok"))
       kit.eventually(function() return broker:accepted() == 1 end)
-      while mqtt.poll(0.05) > 0 do end -- luacheck: ignore 542
+      kit.settle()
       assert.are.equal("", strict.names(log))
       assert.are.equal(1, #warnings)
       assert.matches("^.-profile_spec%.lua:%d+: the esp32 stops reading the arguments of connect at #3 %(boolean%)",

@@ -11,7 +11,7 @@ local connections = {}
 -- Those whose script has been told that they are up.
 local told = setmetatable({}, { __mode = "k" })
 -- Each file has its own copy of this one, and all have the same connections.
-local number = math.floor(os.clock() * 1e6)
+local last_number = math.floor(os.clock() * 1e6)
 
 -- One section: enabled, at a port of this machine, with quick reconnects. `keys` are added, or replace those.
 function support.section(port, keys)
@@ -26,10 +26,15 @@ function support.section(port, keys)
   return section
 end
 
+-- One for conn_create that nobody else has.
+function support.number()
+  last_number = last_number + 1
+  return last_number
+end
+
 -- A connection of conn_create with these sections, under a number of its own.
 function support.conn(section, section1)
-  number = number + 1
-  local conn = mgos_mqtt.conn_create(number, section, section1)
+  local conn = mgos_mqtt.conn_create(support.number(), section, section1)
   connections[#connections + 1] = conn
   conn:add_cloud_handler(function(event) told[conn] = event == "connected" end)
   return conn
