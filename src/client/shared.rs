@@ -25,7 +25,7 @@ use crate::session::{self, Event, Events, Keep, Session};
 const LINGER: Duration = Duration::from_micros(300);
 
 /// With this much waiting it does not linger.
-const LINGER_BYTES: usize = 32 * 1024;
+const LINGER_BYTES: usize = 256 * 1024;
 
 /// When nothing was sent for this long, a single message goes out at once on the caller's thread.
 const QUIET: Duration = Duration::from_millis(1);
