@@ -11,6 +11,8 @@
 //!        └── Sink::ready, no lock held ◀────────┘
 //! ```
 //!
+//! A caller's `connect` and `close` run the task themselves as far as it gets without waiting ([`reactor::here`]).
+//!
 //! Everything that either thread may touch stands behind one lock (`shared`): the session with its buffers, the state,
 //! the socket that bytes may be sent on directly. Calls never wait for the network: they change the session, perhaps send
 //! without blocking, and wake the task that has the rest to do. What happened comes back as

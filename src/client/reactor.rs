@@ -83,18 +83,26 @@ pub fn spawn<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static
 }
 
 /// Calls `f` and runs what that makes ready on this thread: for a caller that will wait for the outcome, waking another
-/// thread for it takes longer than all that has to be done. What stays to be waited for is the reactor's again.
+/// thread for it takes longer than all that has to be done. What stays to be waited for is the reactor's again, and so is
+/// a task that yields.
 pub fn here<R>(f: impl FnOnce() -> R) -> R {
-    let outermost =
-        local(|tasks| tasks.is_none().then(|| *tasks = Some(VecDeque::new())).is_some()).unwrap_or_default();
-    let result = f();
-    if outermost {
-        for _ in 0..ROUND {
-            let Some(task) = local(|tasks| tasks.as_mut()?.pop_front()).flatten() else { break };
-            task.run();
+    /// What is left is the reactor's, also after a panic.
+    struct Rest;
+
+    impl Drop for Rest {
+        fn drop(&mut self) {
+            local(Option::take).flatten().into_iter().flatten().for_each(pass);
         }
-        let rest = local(Option::take).flatten();
-        rest.into_iter().flatten().for_each(schedule);
+    }
+
+    let begin = |tasks: &mut Option<_>| tasks.is_none().then(|| *tasks = Some(VecDeque::new()));
+    let Some(_rest) = local(begin).flatten().map(|()| Rest) else { return f() };
+    let result = f();
+    for _ in 0..ROUND {
+        let Some(task) = local(|tasks| tasks.as_mut()?.pop_front()).flatten() else { break };
+        if task.run() {
+            local(|tasks| tasks.as_mut()?.pop_back()).flatten().into_iter().for_each(pass);
+        }
     }
     result
 }
@@ -155,6 +163,40 @@ mod tests {
         assert_eq!(block_on(name).as_deref(), Some(NAME));
         spawn(async { panic!("a test's panic, not an error") }).detach();
         assert_eq!(block_on(spawn(async { 7 })), 7);
+    }
+
+    #[test]
+    fn what_a_call_makes_ready_runs_at_once_on_its_own_thread_and_goes_on_elsewhere_after_a_wait() {
+        let (tell, told) = unbounded();
+        let name = || thread::current().name().map(String::from);
+        let task = here(|| {
+            spawn(async move {
+                let mut names = vec![name()];
+                yield_now().await;
+                names.push(name());
+                told.recv().await.unwrap();
+                names.push(name());
+                names
+            })
+        });
+        let caller = name();
+        tell.try_send(()).unwrap();
+        let names = block_on(task);
+        assert_ne!(caller.as_deref(), Some(NAME));
+        assert_eq!(names, [caller, Some(NAME.into()), Some(NAME.into())]);
+    }
+
+    #[test]
+    fn what_a_call_has_made_ready_is_not_lost_when_it_panics() {
+        let done = std::sync::Mutex::new(None);
+        let outcome = std::panic::catch_unwind(|| {
+            here(|| {
+                *done.lock().unwrap() = Some(spawn(async { 7 }));
+                panic!("a test's panic, not an error");
+            })
+        });
+        assert!(outcome.is_err() && !is_elsewhere());
+        assert_eq!(block_on(done.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()).unwrap()), 7);
     }
 
     #[cfg(target_os = "linux")]

@@ -43,8 +43,10 @@ pub(super) struct Reader {
     watched: bool,
     /// How much came last.
     last: usize,
-    /// Why the connection ends, found by a caller.
+    /// Why the connection ends, found by a caller; until the task takes it.
     end: Option<Box<End>>,
+    /// A caller has found the end. What has ended stays readable: a caller would come back at once, again and again.
+    ended: bool,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -79,9 +81,7 @@ impl Shared {
             Who::Lent(_) => true,
             Who::Caller => false,
         };
-        // What has ended stays readable: a caller would come back at once, again and again.
-        let ended = inner.reader.end.is_some();
-        if !free || ended || inner.paused || self.clock.is_manual() {
+        if !free || inner.reader.ended || inner.paused || self.clock.is_manual() {
             return None;
         }
         let closing = inner.farewell.as_ref().and_then(|farewell| farewell.socket.as_ref());
@@ -123,6 +123,7 @@ impl Shared {
                 true
             }
         });
+        inner.reader.ended = inner.reader.end.is_some();
         let mut waker = None;
         if to_task {
             inner.reader.who = Who::Task;

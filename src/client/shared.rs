@@ -197,10 +197,7 @@ impl Shared {
     // What callers do.
 
     pub(super) fn connect(self: &Arc<Self>, options: Options) {
-        // TLS reads files and computes: not on the caller's thread
-        let is_plain =
-            options.profiles.first().is_some_and(|profile| profile.transport == net::Transport::default());
-        if is_plain { reactor::here(|| self.begin(options)) } else { self.begin(options) }
+        reactor::here(|| self.begin(options));
     }
 
     fn begin(self: &Arc<Self>, options: Options) {
@@ -237,6 +234,7 @@ impl Shared {
     }
 
     pub(super) fn close(&self) {
+        // what TLS has to encrypt is not to hold the caller up
         let is_plain = self.lock().direct().is_some();
         if is_plain { reactor::here(|| self.end()) } else { self.end() }
     }

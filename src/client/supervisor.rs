@@ -7,6 +7,7 @@ use std::collections::hash_map::RandomState;
 use std::future::{Future, poll_fn};
 use std::hash::{BuildHasher, Hasher};
 use std::io;
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime};
 
 use futures_lite::FutureExt;
+use futures_lite::future::yield_now;
 use smol::Task;
 
 use super::dialogue::{Pause, Question};
@@ -238,6 +240,10 @@ impl Supervisor {
 
     async fn dial(&self, profile: &Profile, deadline: Option<Instant>) -> Result<net::Stream, ConnectError> {
         let server = &profile.server;
+        if profile.transport != net::Transport::default() || server.host.parse::<IpAddr>().is_err() {
+            // TLS reads files and computes, the resolver's thread inherits what signals are blocked
+            yield_now().await;
+        }
         tracing::debug!(target: "mqtt", "connecting to {server}");
         let resolve = net::resolve(&server.host, server.port);
         let addresses = before(self.clock(), deadline, resolve)

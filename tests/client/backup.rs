@@ -193,7 +193,6 @@ fn an_attempt_that_waits_for_its_time_can_be_made_at_once() {
     let mut tested = Tested::manual();
     tested.client.hasten();
     tested.client.connect(persistent(vec![profile(main.port, seconds(10, 60), 0)]));
-    tested.client.hasten();
     for wait in [0, 10] {
         tested.expect_refusal(wait, 0);
     }
