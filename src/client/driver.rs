@@ -235,7 +235,7 @@ impl Driver {
                         return Err(end);
                     }
                     inner.check_back_pressure(now);
-                    if *budget == 0 || !inner.begin_reading(now) {
+                    if *budget == 0 || !inner.begin_reading(now, self.write_error.is_some()) {
                         return Ok(());
                     }
                 }
@@ -296,7 +296,7 @@ impl Driver {
             let lease_ends = loop {
                 {
                     let mut inner = self.shared.lock();
-                    if peer_is_done || !inner.begin_reading(clock.now()) {
+                    if peer_is_done || !inner.begin_reading(clock.now(), false) {
                         break inner.lease_ends();
                     }
                 }

@@ -1,9 +1,9 @@
-//! The one thread that drives all sockets and timers of the process.
+//! The one thread that drives the sockets and timers of the process, but for what a caller does itself ([`here`]).
 //!
 //! It is called `mqtt-reactor` and is started at first use. Signals are blocked in it and in the helper threads that it
 //! starts itself (async-io's, the ones that resolve names), so that a signal always reaches the program's own threads.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
@@ -25,12 +25,17 @@ use crate::sys;
 /// Tasks that something has happened for, oldest first.
 static READY: LazyLock<(Sender<Runnable>, Receiver<Runnable>)> = LazyLock::new(unbounded);
 
-/// After so many tasks in a row the thread looks at its sockets.
+/// After so many tasks the thread looks at its sockets, even if there are more.
 const ROUND: usize = 200;
+
+/// So many tasks at most run in one call of [`here`]; one does as a rule.
+const HERE_AT_MOST: usize = 8;
 
 thread_local! {
     /// The tasks that [`here`] is to run on this thread.
     static HERE: RefCell<Option<VecDeque<Runnable>>> = const { RefCell::new(None) };
+    /// This is the reactor's thread.
+    static IS_REACTOR: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Set once the thread runs.
@@ -55,6 +60,7 @@ pub fn start() -> io::Result<()> {
     let (ready, is_ready) = mpsc::channel();
     sys::with_signals_blocked(|| {
         thread::Builder::new().name(NAME.into()).spawn(move || {
+            IS_REACTOR.set(true);
             // async-io starts its helper thread at first use: that has to happen here, where signals are blocked.
             smol::block_on(async {
                 smol::Timer::after(Duration::ZERO).await;
@@ -72,7 +78,7 @@ pub fn start() -> io::Result<()> {
     Ok(())
 }
 
-/// Runs `future` on the reactor's thread. It is cancelled when the task is dropped; [`Task::detach`] prevents that.
+/// Runs `future` on the reactor's thread, or begins with it in [`here`]. It is cancelled when the task is dropped; [`Task::detach`] prevents that.
 ///
 /// Starts the thread if need be; where that fails the future is never polled (see [`start`]).
 pub fn spawn<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> Task<T> {
@@ -84,7 +90,7 @@ pub fn spawn<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static
 
 /// Calls `f` and runs what that makes ready on this thread: for a caller that will wait for the outcome, waking another
 /// thread for it takes longer than all that has to be done. What stays to be waited for is the reactor's again, and so is
-/// a task that yields.
+/// a task that yields. On the reactor's own thread, inside another task, it only calls `f`.
 pub fn here<R>(f: impl FnOnce() -> R) -> R {
     /// What is left is the reactor's, also after a panic.
     struct Rest;
@@ -95,10 +101,12 @@ pub fn here<R>(f: impl FnOnce() -> R) -> R {
         }
     }
 
-    let begin = |tasks: &mut Option<_>| tasks.is_none().then(|| *tasks = Some(VecDeque::new()));
+    let begin = |tasks: &mut Option<_>| {
+        (tasks.is_none() && !IS_REACTOR.get()).then(|| *tasks = Some(VecDeque::new()))
+    };
     let Some(_rest) = local(begin).flatten().map(|()| Rest) else { return f() };
     let result = f();
-    for _ in 0..ROUND {
+    for _ in 0..HERE_AT_MOST {
         let Some(task) = local(|tasks| tasks.as_mut()?.pop_front()).flatten() else { break };
         if task.run() {
             local(|tasks| tasks.as_mut()?.pop_back()).flatten().into_iter().for_each(pass);
@@ -147,7 +155,7 @@ async fn run() {
 
 /// Waits until everything that is ready to run now has been polled once. Does not wait on the reactor's own thread.
 pub fn settle() {
-    if RUNNING.load(Ordering::Acquire) && thread::current().name() != Some(NAME) {
+    if RUNNING.load(Ordering::Acquire) && !IS_REACTOR.get() {
         // Ready tasks stand in one queue, oldest first.
         block_on(add(async {}));
     }

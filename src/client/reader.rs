@@ -13,6 +13,9 @@
 //!    ◄──────────────────────────────── the task comes by at t ────────────────────────────┘
 //! ```
 //!
+//! A caller that connects, or closes, hands over at once: the socket is Lent from the moment when there is only an answer to
+//! be waited for. In a goodbye the caller only waits; the task, run by the caller, reads.
+//!
 //! While the task watches for t it need not be woken, neither to take the reading back nor for bytes that are to be
 //! written soon: a caller that waits, works for a moment and waits again wakes it once per lease, not once per message.
 
@@ -45,7 +48,7 @@ pub(super) struct Reader {
     last: usize,
     /// Why the connection ends, found by a caller; until the task takes it.
     end: Option<Box<End>>,
-    /// A caller has found the end. What has ended stays readable: a caller would come back at once, again and again.
+    /// A caller has found the end, or may have. What has ended stays readable: a caller would come back at once, again and again.
     ended: bool,
 }
 
@@ -97,8 +100,8 @@ impl Shared {
             return false; // closed or replaced meanwhile
         }
         let Some(socket) = inner.direct().cloned() else {
-            // the end of a connection that says goodbye
-            inner.reader.who = Who::Task;
+            // A connection that says goodbye: its end, almost always. If not, the task reads on.
+            (inner.reader.who, inner.reader.ended) = (Who::Task, true);
             reactor::here(|| wake(inner));
             return false;
         };
@@ -152,10 +155,11 @@ impl Shared {
 
 /// What the task asks.
 impl Inner {
-    /// Whether the task is to read now; then it calls [`end_reading`](Self::end_reading) after.
-    pub(super) fn begin_reading(&mut self, now: Instant) -> bool {
+    /// Whether the task is to read now; then it calls [`end_reading`](Self::end_reading) after. `at_once`: it is about to
+    /// end the connection.
+    pub(super) fn begin_reading(&mut self, now: Instant, at_once: bool) -> bool {
         // What a deadline waits for may lie in the socket: that is read before it is judged, whoever's turn it is.
-        let due = self.session.poll_timeout().is_some_and(|at| at <= now);
+        let due = at_once || self.session.poll_timeout().is_some_and(|at| at <= now);
         match self.reader.who {
             Who::Caller if !due => return false,
             Who::Lent(until) if !due && now < until => return false,
@@ -213,8 +217,8 @@ mod tests {
         inner.session.connect(&ConnectOptions::default().packet(None, None), Some(deadline));
         for who in [Who::Caller, Who::Lent(deadline + LEASE)] {
             inner.reader.who = who;
-            assert!(!inner.begin_reading(now));
-            assert!(inner.begin_reading(deadline));
+            assert!(!inner.begin_reading(now, false));
+            assert!(inner.begin_reading(deadline, false));
             assert!(inner.reader.who == Who::Task);
         }
     }

@@ -71,7 +71,7 @@ pub(super) struct Inner {
     pub(super) reader: Reader,
     /// The reader holds back because of [`MAX_EVENTS_BYTES`].
     pub(super) paused: bool,
-    /// The last words of a connection that was ended by the caller, until its task takes them.
+    /// What is left of a connection that was ended by the caller, until it is closed.
     pub(super) farewell: Option<Box<Farewell>>,
     /// A connection still says goodbye.
     pub(super) closing: bool,
@@ -339,12 +339,14 @@ impl Shared {
         if inner.closing {
             inner.closing = false;
             inner.cut = false;
-            if inner.farewell.take().is_some_and(|farewell| farewell.offline) {
+            let farewell = inner.farewell.take();
+            if farewell.as_ref().is_some_and(|farewell| farewell.offline) {
                 inner.session.events().push(Event::Offline);
             }
             self.said_goodbye.notify_all();
             // also without an event: somebody may be waiting for the client to be no longer busy
-            return self.notify(inner);
+            self.notify(inner);
+            return drop(farewell); // it may hold the socket
         }
         self.release(inner);
     }

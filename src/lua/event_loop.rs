@@ -131,7 +131,7 @@ pub(crate) struct Cursor {
     granted: RefCell<Granted>,
     /// The log line taken last.
     text: RefCell<String>,
-    /// The clients that had events last, newest first; 0 is none.
+    /// The clients that had events or connected last, newest first; 0 is none.
     recent: Cell<[u32; MAX_SOCKETS]>,
     /// Where on the C stack values are being pushed; 0 when nowhere.
     pinned: Cell<usize>,

@@ -3,13 +3,15 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_lite::future::block_on;
-use mqtt::client::{Credentials, Options, State, Will};
+use mqtt::client::{Client, ClientOptions, Credentials, Options, Sink, State, Will};
 use mqtt::codec::Qos;
 use mqtt::net;
-use mqtt::session::Refused;
+use mqtt::session::{Config, Refused};
+use parking_lot::Mutex;
 
 use super::support::*;
 
@@ -392,4 +394,32 @@ fn publish_is_refused_until_the_connection_is_accepted() {
     assert_eq!(tested.publish("t", b"", Qos::AtLeastOnce), Ok(()));
     tested.client.close();
     assert_eq!(tested.publish("t", b"", Qos::AtLeastOnce), refused, "closed");
+}
+
+#[test]
+fn another_client_connects_from_inside_ready() {
+    /// Has another client connect when told so.
+    struct Meddler(Client, Mutex<Option<Options>>);
+
+    impl Sink for Meddler {
+        fn ready(&self, _: u32) {
+            if let Some(options) = self.1.lock().take() {
+                self.0.connect(options);
+            }
+        }
+    }
+
+    let (first, second) = (Listener::new(), Listener::new());
+    let mut tested = Tested::new();
+    let meddler = Arc::new(Meddler(tested.client.clone(), Mutex::default()));
+    let client = Client::new(Config::default(), ClientOptions::default(), meddler.clone());
+    client.connect(options(first.port()));
+    let mut peer = first.accept();
+    peer.expect_connect();
+    *meddler.1.lock() = Some(options(second.port()));
+    peer.send(&ACCEPTED); // on the reactor's thread, where that client is just being driven
+    let mut peer = second.accept();
+    peer.expect_connect();
+    peer.send(&ACCEPTED);
+    assert_eq!(tested.next(), CONNECTED);
 }

@@ -4,6 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use mqtt::client::{Client, State};
+use mqtt::codec::Qos;
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::support::*;
@@ -215,6 +216,26 @@ fn an_end_that_the_caller_finds_is_told_once_and_nothing_is_lent_after() {
         assert_eq!(tested.next(), Seen::Offline, "{name}");
         tested.expect_rest();
     }
+}
+
+#[test]
+fn what_the_broker_said_before_a_reset_is_heard_though_a_caller_has_the_socket() {
+    let server = Listener::new();
+    let (mut tested, mut peer, socket) = lent(&server);
+    tested.publish("a", b"unread", Qos::AtMostOnce).unwrap();
+    tested.client.flush();
+    wait_until("the broker has it", || peer.stream.peek(&mut [0]).unwrap() > 0);
+    peer.send(&message("t", b"last words"));
+    readable(&socket);
+    drop(peer); // resets, as something is unread
+    let mut seen = None;
+    wait_until("writing fails", || {
+        let _ = tested.publish("a", b"", Qos::AtMostOnce);
+        tested.client.flush();
+        seen = tested.try_next().filter(|seen| !matches!(seen, Seen::Published(_)));
+        seen.is_some()
+    });
+    assert_eq!(seen, Some(Seen::Message("t".into(), b"last words".to_vec())));
 }
 
 #[test]
