@@ -247,11 +247,14 @@ impl Driver {
                     Poll::Ready(Err(error)) => return Err(End::Read(error)),
                 };
                 let mut inner = self.shared.enter(self.generation, cx).ok_or(End::Replaced)?;
-                inner.end_reading(n);
                 if n == 0 {
+                    inner.end_reading(0);
                     return Ok(());
                 }
                 let outcome = inner.take_input(self.shared.clock.now(), &input[..n]);
+                if outcome.is_ok() {
+                    inner.end_reading(n); // else no caller is to read what follows a violation
+                }
                 self.shared.release(inner);
                 outcome?;
             }
