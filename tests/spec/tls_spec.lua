@@ -93,18 +93,18 @@ describe("a refused handshake", function()
 
   it("comes from a server that does not speak TLS, and from one that says nothing", function()
     local peer = support.peer()
-    local client = support.client { clientid = "refused", connect_timeout = 0.2 }
     local reason, detail
-    local function connect()
+    local function connect(timeout)
       reason = nil
+      local client = support.client { clientid = "refused", connect_timeout = timeout }
       client:connect("127.0.0.1", peer.port, 1, nil, nil, function(_, r, d) reason, detail = r, d end)
       peer:accept()
     end
-    connect()
+    connect(5)
     peer:send("220 mail.example ESMTP\r\n")
     kit.eventually(function() return reason end)
     assert.are.same({ -6, "the server does not speak TLS, or not on this port" }, { reason, detail })
-    connect()
+    connect(0.2)
     kit.eventually(function() return reason end)
     assert.are.equal(-6, reason)
     assert.matches("timed out", detail)
