@@ -78,7 +78,8 @@ pub fn start() -> io::Result<()> {
     Ok(())
 }
 
-/// Runs `future` on the reactor's thread, or begins with it in [`here`]. It is cancelled when the task is dropped; [`Task::detach`] prevents that.
+/// Runs `future` on the reactor's thread, or begins with it in [`here`]. It is cancelled when the task is dropped;
+/// [`Task::detach`] prevents that.
 ///
 /// Starts the thread if need be; where that fails the future is never polled (see [`start`]).
 pub fn spawn<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> Task<T> {
