@@ -150,7 +150,7 @@ impl Timeline {
     /// Goes to the next deadline that is not after `target` and gives who sleeps for it, or goes to `target` and
     /// gives none.
     fn step(&mut self, target: Instant) -> Option<Vec<Waker>> {
-        let due = self.sleepers.first().filter(|at| *at <= target);
+        let due = self.sleepers.first().map(Moment::instant).filter(|at| *at <= target);
         self.now = self.now.max(due.unwrap_or(target));
         due.map(|due| self.sleepers.take_until(due))
     }
@@ -186,8 +186,8 @@ impl Sleepers {
     }
 
     /// The next deadline.
-    fn first(&self) -> Option<Instant> {
-        self.by_deadline.first_key_value().map(|(&(at, _), _)| at.instant())
+    fn first(&self) -> Option<Moment> {
+        self.by_deadline.first_key_value().map(|(&(at, _), _)| at)
     }
 
     /// Adds a sleeper, which has no `id` yet, or wakes another waker for it.
@@ -213,7 +213,7 @@ static REAL: Mutex<Real> = Mutex::new(Real { sleepers: Sleepers::new(), rings: N
 struct Real {
     sleepers: Sleepers,
     /// When the timer rings. That is not put off when nobody sleeps until then any more.
-    rings: Option<Instant>,
+    rings: Option<Moment>,
     /// Wakes [`keep_time`].
     keeper: Option<Waker>,
 }
@@ -234,7 +234,7 @@ pub(super) async fn keep_time() {
             woken.into_iter().for_each(Waker::wake);
             let Some(at) = rings else { return Poll::Pending };
             if set != rings {
-                timer.set_at(at);
+                timer.set_at(at.instant());
                 set = rings;
             }
             if Pin::new(&mut timer).poll(cx).is_pending() {
@@ -286,8 +286,8 @@ impl Future for Sleep {
         }
         let mut real = REAL.lock();
         real.sleepers.put(*at, id, cx.waker());
-        if real.rings.is_none_or(|rings| at.instant() < rings) {
-            real.rings = Some(at.instant());
+        if real.rings.is_none_or(|rings| *at < rings) {
+            real.rings = Some(*at);
             let keeper = real.keeper.clone();
             drop(real);
             keeper.inspect(Waker::wake_by_ref);
@@ -364,6 +364,34 @@ mod tests {
         assert!(!poll(&mut sleep, Waker::noop()));
         drop(sleep);
         assert!(hand.manual.timeline.lock().sleepers.first().is_none());
+    }
+
+    #[test]
+    fn the_one_timer_of_the_real_clock_rings_for_the_nearest_whatever_was_set_before_or_is_dropped() {
+        let clock = Clock::real();
+        let (tell, told) = std::sync::mpsc::channel();
+        let sleep = |at: Instant, name: &'static str| {
+            let (clock, tell) = (clock.clone(), tell.clone());
+            let task = reactor::spawn(async move {
+                clock.sleep_until(at).await;
+                let _ = tell.send((name, Instant::now() >= at));
+            });
+            reactor::settle();
+            task
+        };
+        let start = Instant::now();
+        let far = sleep(start + Duration::from_secs(3600), "far");
+        let near = sleep(start + Duration::from_millis(40), "near");
+        drop(sleep(start + Duration::from_millis(20), "dropped"));
+        let nearest = sleep(start + Duration::from_millis(10), "nearest");
+        let next = || told.recv_timeout(Duration::from_secs(20)).expect("it rings");
+        let mut two = [next(), next()];
+        two.sort_unstable(); // on a machine that stood still both were due
+        assert_eq!(two, [("near", true), ("nearest", true)]);
+        let after = sleep(Instant::now() + Duration::from_millis(5), "after");
+        assert_eq!(next(), ("after", true));
+        drop((far, near, nearest, after));
+        assert!(told.try_recv().is_err());
     }
 
     #[test]

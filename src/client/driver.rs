@@ -138,6 +138,7 @@ impl Driver {
     /// more to do.
     fn turn(&mut self, cx: &mut Context<'_>, budget: &mut usize) -> Result<bool, End> {
         self.write(cx, budget)?;
+        let failed = self.write_error.is_some();
         self.read(cx, budget)?;
         // Not before reading: after the machine was suspended the answer to a PINGREQ may lie in the socket.
         let now = self.shared.clock.now();
@@ -149,6 +150,9 @@ impl Driver {
         if *budget == 0 {
             cx.waker().wake_by_ref();
             return Ok(false);
+        }
+        if self.write_error.is_some() && !failed {
+            return Ok(true); // reading comes first
         }
         if let Some(error) = self.write_error.take() {
             return Err(End::Write(error));

@@ -93,7 +93,7 @@ pub struct Stats {
 
 /// What of the [`Stats`] every connection has to count.
 #[derive(Default)]
-pub(super) struct Traffic {
+pub(super) struct Volume {
     pub(super) packets_in: u64,
     pub(super) packets_out: u64,
     pub(super) bytes_in: u64,

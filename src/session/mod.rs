@@ -59,7 +59,7 @@ pub use timer::Timer;
 pub use trace::TARGET as TRACE_TARGET;
 
 use crate::codec::{Connect, Deframer, Delivery, PacketId, Publish, Qos, Version, v4};
-use config::{Messages, Traffic};
+use config::{Messages, Volume};
 use elsewhere::Elsewhere;
 use ids::{IdMap, Ids};
 use on_demand::OnDemand;
@@ -138,7 +138,7 @@ pub struct Session {
     /// An acknowledgement or a message came over this connection.
     progress: bool,
     events: Events,
-    traffic: Traffic,
+    volume: Volume,
     counts: OnDemand<Messages>,
 }
 
@@ -169,7 +169,7 @@ impl Session {
             connected_at: None,
             progress: false,
             events: Events::new(),
-            traffic: Traffic::default(),
+            volume: Volume::default(),
             counts: OnDemand::new(),
             config,
         }
@@ -358,7 +358,7 @@ impl Session {
 
     /// Bytes came.
     pub fn handle_input(&mut self, now: Instant, mut input: &[u8]) -> Result<(), Error> {
-        self.traffic.bytes_in += input.len() as u64;
+        self.volume.bytes_in += input.len() as u64;
         if input.is_empty() || matches!(self.state, State::Disconnected | State::Disconnecting) {
             return Ok(());
         }
@@ -394,7 +394,7 @@ impl Session {
         if n == 0 || self.state == State::Disconnected {
             return;
         }
-        self.traffic.bytes_out += n as u64;
+        self.volume.bytes_out += n as u64;
         if self.keep_alive > 0 && self.state != State::Disconnecting {
             let interval = self.keep_alive_interval();
             let margin = KEEP_ALIVE_MARGIN.min(interval / 10);
@@ -511,7 +511,7 @@ impl Session {
 
     /// Counters.
     pub fn stats(&self) -> Stats {
-        let Traffic { packets_in, packets_out, bytes_in, bytes_out } = self.traffic;
+        let Volume { packets_in, packets_out, bytes_in, bytes_out } = self.volume;
         let Messages { received, accepted, dropped } = *self.counts;
         Stats {
             packets_in,

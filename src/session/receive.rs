@@ -25,7 +25,7 @@ impl Session {
 
     #[inline]
     pub(super) fn handle_frame(&mut self, now: Instant, frame: &Frame<'_>) -> Result<(), Error> {
-        self.traffic.packets_in += 1;
+        self.volume.packets_in += 1;
         if frame.header >> 4 == PacketKind::Publish as u8 && self.state == State::Connected {
             let publish = v4::decode_publish(frame)?;
             trace::received(frame);

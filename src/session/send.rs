@@ -40,7 +40,7 @@ impl Session {
             trace::sent(&out[start..]);
             self.copies += entry.packet.len() as u32;
             self.tx.mark(start, Kind::Stored { entry: index, id });
-            self.traffic.packets_out += 1;
+            self.volume.packets_out += 1;
         }
     }
 
@@ -54,7 +54,7 @@ impl Session {
         trace::sent(&out[start..]);
         self.messages += 1;
         self.message_bytes += out.len() - start;
-        self.traffic.packets_out += 1;
+        self.volume.packets_out += 1;
         if let Some(id) = entry.id {
             self.ids.release(id);
         }
@@ -75,7 +75,7 @@ impl Session {
         let size = out.len() - start;
         trace::sent(&out[start..]);
         self.tx.mark(start, kind);
-        self.traffic.packets_out += 1;
+        self.volume.packets_out += 1;
         size
     }
 

@@ -208,6 +208,20 @@ fn an_attempt_that_waits_for_its_time_can_be_made_at_once() {
     tested.expect_rest();
 }
 
+#[test]
+fn to_hasten_an_attempt_under_way_does_not_hasten_the_next() {
+    let server = Listener::new();
+    let mut tested = Tested::manual();
+    tested.client.connect(persistent(vec![profile(server.port(), seconds(10, 60), 0)]));
+    assert_eq!(tested.next(), Seen::Attempt(0));
+    let mut peer = server.accept();
+    peer.expect_connect();
+    tested.client.hasten();
+    drop(peer);
+    assert!(matches!(tested.next(), Seen::AttemptFailed(_)));
+    tested.expect_attempt(10 * SECOND, 0);
+}
+
 /// Everything that was ready has been done.
 fn reactor_is_idle() {
     mqtt::client::reactor::settle();

@@ -121,12 +121,7 @@ fn the_answer_to_connect_is_read_by_a_caller_that_waits() {
 #[test]
 fn the_answer_to_connect_is_read_in_the_background_when_no_caller_waits() {
     let server = Listener::new();
-    let mut tested = Tested::new();
-    tested.client.connect(options(server.port()));
-    let mut peer = server.accept();
-    peer.expect_connect();
-    peer.send(&ACCEPTED);
-    assert_eq!(tested.next(), CONNECTED);
+    Tested::new().connected(&server, options(server.port()));
 }
 
 #[test]

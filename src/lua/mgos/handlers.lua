@@ -3,6 +3,10 @@
 
 local introduction, event = ...
 
+-- looked up here and not for each message
+local CLOSE, POLL, CONNACK, PUBLISH = event.EV_CLOSE, event.EV_POLL, event.EV_CONNACK, event.EV_PUBLISH
+local PUBACK, SUBACK, UNSUBACK = event.EV_PUBACK, event.EV_SUBACK, event.EV_UNSUBACK
+
 local bind = {}
 
 -- For sub.
@@ -15,17 +19,17 @@ function bind.events(fn, ud)
   return
     function(conn, topic, message, qos, retain, _, id)
       local data = { topic = topic, message = message or "", qos = qos, retain = retain, packet_id = id }
-      return fn(conn, event.EV_PUBLISH, data, ud)
+      return fn(conn, PUBLISH, data, ud)
     end,
     function(conn, topic, _, code, _, _, id)
-      return fn(conn, event.EV_SUBACK, { topic = topic, codes = { code }, packet_id = id }, ud)
+      return fn(conn, SUBACK, { topic = topic, codes = { code }, packet_id = id }, ud)
     end,
-    function(conn) return fn(conn, event.EV_CLOSE, {}, ud) end,
-    function(conn, present) return fn(conn, event.EV_CONNACK, { code = 0, session_present = present }, ud) end,
-    function(conn, code) return fn(conn, event.EV_CONNACK, { code = code, session_present = false }, ud) end,
-    function(conn, id) return fn(conn, event.EV_PUBACK, { packet_id = id }, ud) end,
-    function(conn, id) return fn(conn, event.EV_UNSUBACK, { packet_id = id }, ud) end,
-    function(conn) return fn(conn, event.EV_POLL, {}, ud) end
+    function(conn) return fn(conn, CLOSE, {}, ud) end,
+    function(conn, present) return fn(conn, CONNACK, { code = 0, session_present = present }, ud) end,
+    function(conn, code) return fn(conn, CONNACK, { code = code, session_present = false }, ud) end,
+    function(conn, id) return fn(conn, PUBACK, { packet_id = id }, ud) end,
+    function(conn, id) return fn(conn, UNSUBACK, { packet_id = id }, ud) end,
+    function(conn) return fn(conn, POLL, {}, ud) end
 end
 
 -- For add_cloud_handler, in the order of `Cloud` in handlers.rs.
