@@ -6,13 +6,15 @@ use super::State;
 use super::dialogue::Pause;
 use super::reader::Reader;
 use super::shared::{DIRECT_BYTES, Inner, send};
+use super::traffic::is_readable;
 use crate::net;
 use crate::session::{Event, Events, Token};
 
 /// What is left to do for a connection that the caller has ended.
 pub(super) struct Farewell {
-    /// To be written behind what the task has taken already; DISCONNECT is at the end.
-    pub(super) bytes: Vec<u8>,
+    /// To be written behind what the task has taken already; DISCONNECT is at the end. None: all is said, and the broker
+    /// has nothing to say, so the socket can be closed at once.
+    pub(super) last_words: Option<Vec<u8>>,
     /// The caller has seen the connection and hears of its end.
     pub(super) offline: bool,
     /// Where a caller can wait for the broker's end of it.
@@ -28,8 +30,10 @@ impl Inner {
         self.generation += 1;
         let farewell = was_connected.then(|| {
             let (bytes, socket) = self.last_words(now, flush);
-            let socket = socket.filter(|_| lends && bytes.is_empty());
-            Box::new(Farewell { bytes, offline: false, socket })
+            let socket = socket.filter(|_| bytes.is_empty());
+            let is_over = socket.as_ref().is_some_and(|socket| self.hears_no_more(socket));
+            let socket = socket.filter(|_| lends && !is_over);
+            Box::new(Farewell { last_words: (!is_over).then_some(bytes), offline: false, socket })
         });
         if self.state != State::Idle {
             self.session.set_offline_queue(false);
@@ -72,6 +76,12 @@ impl Inner {
             bytes.drain(..n);
         }
         (bytes, socket)
+    }
+
+    /// Whether nothing more can come but the broker's end of the connection. What came after the socket is closed would
+    /// make the system answer with a reset, which overtakes DISCONNECT.
+    fn hears_no_more(&self, socket: &net::Tcp) -> bool {
+        !self.session.may_receive() && !is_readable(socket.get_ref())
     }
 
     /// Moves what is unsent to `bytes`, so that the session is through with it. What the task has taken it will write.

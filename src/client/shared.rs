@@ -324,10 +324,10 @@ impl Shared {
 
     // What the task does.
 
-    /// What is left to write on a connection that the caller has ended; none if it never was one that the broker had
-    /// accepted.
+    /// What is left to write on a connection that the caller has ended; none if there is nothing left to be done with it,
+    /// or it never was one that the broker had accepted.
     pub(super) fn take_last_words(&self) -> Option<Vec<u8>> {
-        self.lock().farewell.as_mut().map(|farewell| std::mem::take(&mut farewell.bytes))
+        self.lock().farewell.as_mut()?.last_words.take()
     }
 
     /// The task ends: if it had a connection that the caller has ended, that is really closed now.

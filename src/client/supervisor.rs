@@ -364,8 +364,8 @@ fn give_up(shared: &Shared, generation: u64) {
 fn why_refused(end: End, unsent: bool) -> ConnectError {
     match end {
         End::Session(session::Error::Refused(code)) => ConnectError::Refused(code),
-        End::Session(session::Error::TimedOut(_)) if unsent => ConnectError::SendTimeout,
-        End::Session(session::Error::TimedOut(_)) => ConnectError::NoConnack,
+        End::Session(session::Error::NoConnack) if unsent => ConnectError::SendTimeout,
+        End::Session(session::Error::NoConnack) => ConnectError::NoConnack,
         End::Session(error) => ConnectError::Violation(error),
         End::Write(error) if unsent && !is_hangup(&error) => ConnectError::Send(error),
         End::Write(error) | End::Read(error) => match HandshakeError::of(&error) {
@@ -409,11 +409,10 @@ fn random() -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::session::Timer;
 
     #[test]
     fn a_timeout_is_named_after_what_was_missing() {
-        let timeout = || End::Session(session::Error::TimedOut(Timer::Connack));
+        let timeout = || End::Session(session::Error::NoConnack);
         assert_eq!(why_refused(timeout(), true).reason(), -1, "CONNECT is not out");
         assert_eq!(why_refused(timeout(), false).reason(), -2, "CONNACK is not there");
     }

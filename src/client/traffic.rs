@@ -64,6 +64,6 @@ impl Inner {
 }
 
 /// Whether there is something to read: bytes, the end of the stream, or an error. The socket does not block.
-fn is_readable(socket: &TcpStream) -> bool {
+pub(super) fn is_readable(socket: &TcpStream) -> bool {
     !matches!(socket.peek(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
 }

@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use super::timer::Timer;
 use crate::codec::{self, ConnectCode};
 
 /// A call that was not accepted; nothing has changed by it.
@@ -32,7 +31,8 @@ impl fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
-/// Why the connection has to be closed. All but `Refused` and `TimedOut` are the peer's violations of the protocol.
+/// Why the connection has to be closed. All but `Refused`, `NoConnack` and `Silent` are the peer's violations of the
+/// protocol.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
     /// A malformed packet \[MQTT-4.8.0-1\].
@@ -52,8 +52,10 @@ pub enum Error {
     },
     /// More answers of ours wait to be taken than the broker can wait for.
     RepliesUnread,
-    /// A deadline passed.
-    TimedOut(Timer),
+    /// CONNACK did not come in time.
+    NoConnack,
+    /// Nothing came in time after a PINGREQ.
+    Silent,
 }
 
 impl fmt::Display for Error {
@@ -76,10 +78,8 @@ impl fmt::Display for Error {
             Error::RepliesUnread => {
                 f.write_str("no room for more acknowledgements: the broker does not read them [MQTT-4.8.0-2]")
             }
-            Error::TimedOut(Timer::Connack) => f.write_str("no CONNACK in time"),
-            Error::TimedOut(Timer::KeepAlive | Timer::PingResponse | Timer::Tick) => {
-                f.write_str("nothing came after PINGREQ: the connection is dead")
-            }
+            Error::NoConnack => f.write_str("no CONNACK in time"),
+            Error::Silent => f.write_str("nothing came after PINGREQ: the connection is dead"),
         }
     }
 }

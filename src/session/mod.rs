@@ -55,7 +55,6 @@ use std::time::{Duration, Instant};
 pub use config::{Config, Keep, Limits, Resubscribe, Stats};
 pub use error::{Error, Refused};
 pub use event::{Event, Events, Granted, Token};
-pub use timer::Timer;
 pub use trace::TARGET as TRACE_TARGET;
 
 use crate::codec::{Connect, Deframer, Delivery, PacketId, Publish, Qos, Version, v4};
@@ -65,7 +64,7 @@ use ids::{IdMap, Ids};
 use on_demand::OnDemand;
 use outbox::Outbox;
 use subscriptions::Subscriptions;
-use timer::Timers;
+use timer::{Timer, Timers};
 use transmit::{Kind, Transmit};
 
 /// Unsent copies of stored messages may take this much memory; the rest waits in the outbox.
@@ -137,6 +136,8 @@ pub struct Session {
     connected_at: Option<Instant>,
     /// An acknowledgement or a message came over this connection.
     progress: bool,
+    /// The broker may send messages over this connection.
+    listening: bool,
     events: Events,
     volume: Volume,
     counts: OnDemand<Messages>,
@@ -168,6 +169,7 @@ impl Session {
             refused: false,
             connected_at: None,
             progress: false,
+            listening: false,
             events: Events::new(),
             volume: Volume::default(),
             counts: OnDemand::new(),
@@ -188,7 +190,7 @@ impl Session {
         self.keep_alive = connect.keep_alive;
         self.timers = Timers::default();
         if let Some(deadline) = deadline {
-            self.timers.set(Timer::Connack, deadline);
+            self.timers.set(Timer::Answer, deadline);
         }
         self.send(Kind::Control, |out| v4::connect(out, connect));
     }
@@ -426,7 +428,8 @@ impl Session {
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
         while let Some(timer) = self.timers.expire(now) {
             match timer {
-                Timer::Connack | Timer::PingResponse => return Err(Error::TimedOut(timer)),
+                Timer::Answer if self.state == State::Connected => return Err(Error::Silent),
+                Timer::Answer => return Err(Error::NoConnack),
                 Timer::KeepAlive => self.keep_alive(now),
                 Timer::Tick => {
                     if self.events.is_empty() {
@@ -491,6 +494,12 @@ impl Session {
     #[inline]
     pub fn is_connected(&self) -> bool {
         self.state == State::Connected
+    }
+
+    /// Whether the broker may send more over this connection than the end of it: messages, as it has subscriptions of ours
+    /// or may have, or answers.
+    pub fn may_receive(&self) -> bool {
+        self.listening || self.awaiting_ping || self.ids_in_use() > 0
     }
 
     /// Whether this connection did anything useful: an acknowledgement or a message came, or it has lasted for 5 s.

@@ -14,8 +14,9 @@ impl Session {
     /// Bytes came, the first of them this one: the broker lives. Before CONNACK it may be no broker, and shall not make us
     /// gather a packet that we will not want.
     pub(super) fn handle_arrival(&mut self, first: u8) -> Result<(), Error> {
-        self.awaiting_ping = false;
-        self.timers.clear(Timer::PingResponse);
+        if std::mem::take(&mut self.awaiting_ping) {
+            self.timers.clear(Timer::Answer);
+        }
         let connecting = matches!(self.state, State::Connecting { .. }) && !self.deframer.is_partial();
         if connecting && first >> 4 != PacketKind::Connack as u8 {
             return Err(Error::NotConnack);
@@ -70,6 +71,7 @@ impl Session {
             return Err(Error::Refused(connack.code));
         }
         self.accepted(now);
+        self.listening = !clean_session;
         // A broker that claims a session after Clean Session has none that we could mean [MQTT-3.2.2-1].
         let session_present = connack.session_present && !clean_session;
         self.events.push(Event::Connected { session_present });
@@ -83,6 +85,7 @@ impl Session {
     #[inline]
     fn handle_publish(&mut self, publish: &Incoming<'_>, truncated: bool) {
         self.progress = true;
+        self.listening = true; // some brokers subscribe for their clients
         let qos = publish.delivery.qos();
         // The answer goes out whether or not somebody wants the message [MQTT-4.5.0-2].
         match publish.delivery {

@@ -29,6 +29,7 @@ impl Session {
         self.reading = true;
         self.connected_at = None;
         self.progress = false;
+        self.listening = false;
         self.copies = 0;
         self.replies = 0;
         self.messages = 0;
@@ -85,7 +86,7 @@ impl Session {
     pub(super) fn accepted(&mut self, now: Instant) {
         self.state = State::Connected;
         self.tx.shrink(); // CONNECT has been in it
-        self.timers.clear(Timer::Connack);
+        self.timers.clear(Timer::Answer);
         self.connected_at = Some(now);
         self.start_tick(now);
     }

@@ -92,6 +92,7 @@ impl Session {
         let max_qos = self.config.limits.max_qos;
         let lowered = filters.iter().map(|&(filter, qos)| (filter, qos.min(max_qos)));
         self.send(Kind::Control, |out| v4::subscribe(out, id, lowered));
+        self.listening = true;
     }
 
     /// Sends an UNSUBSCRIBE with an id of [`request`](Self::request).

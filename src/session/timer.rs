@@ -8,19 +8,17 @@ use crate::codec::v4;
 
 /// What a deadline is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Timer {
-    /// CONNACK has to be there.
-    Connack,
+pub(super) enum Timer {
+    /// CONNACK has to be there; once the connection is accepted, something after a PINGREQ.
+    Answer,
     /// Something has to be sent \[MQTT-3.1.2-23\].
     KeepAlive,
-    /// Something has to arrive after a PINGREQ.
-    PingResponse,
     /// The application wants to hear that time passes.
     Tick,
 }
 
 impl Timer {
-    const ALL: [Timer; 4] = [Timer::Connack, Timer::KeepAlive, Timer::PingResponse, Timer::Tick];
+    const ALL: [Timer; 3] = [Timer::Answer, Timer::KeepAlive, Timer::Tick];
 }
 
 /// At most one deadline per [`Timer`].
@@ -73,11 +71,14 @@ impl Session {
 
     /// Starts the wait for something to arrive anew, if there is one.
     pub(super) fn await_ping_response(&mut self, now: Instant) {
-        if self.awaiting_ping && self.reading {
+        if !self.awaiting_ping {
+            return;
+        }
+        if self.reading {
             let wait = (self.keep_alive_interval() / 2).max(Duration::from_secs(1));
-            self.timers.set(Timer::PingResponse, now + wait);
+            self.timers.set(Timer::Answer, now + wait);
         } else {
-            self.timers.clear(Timer::PingResponse);
+            self.timers.clear(Timer::Answer);
         }
     }
 

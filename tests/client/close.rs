@@ -1,10 +1,10 @@
 //! `close`, and dropping a client: the broker gets DISCONNECT, the caller hears of the end once and of nothing else.
 
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use mqtt::client::{Sending, State};
+use mqtt::client::{Sending, State, reactor};
 use mqtt::codec::Qos;
 use mqtt::session::{Refused, Token};
 
@@ -14,7 +14,7 @@ use super::support::*;
 fn mqtt_3_14_4_1_after_disconnect_the_client_closes_though_the_broker_does_nothing() {
     let server = Listener::new();
     let mut tested = Tested::manual();
-    let mut peer = tested.connected(&server, options(server.port()));
+    let mut peer = tested.connected(&server, keeping(server.port()));
     tested.client.close();
     assert_eq!(tested.client.state(), State::Idle, "at once");
     peer.expect(&DISCONNECT);
@@ -23,6 +23,38 @@ fn mqtt_3_14_4_1_after_disconnect_the_client_closes_though_the_broker_does_nothi
     assert!(tested.client.busy());
     assert_eq!(tested.next_advancing(Duration::from_millis(100)), Seen::Offline);
     tested.expect_rest();
+}
+
+#[test]
+fn a_connection_over_which_nothing_more_can_come_is_closed_at_once() {
+    let server = Listener::new();
+    let mut tested = Tested::manual();
+    let mut peer = tested.connected(&server, options(server.port()));
+    tested.publish("t", b"x", Qos::AtMostOnce).unwrap();
+    tested.client.close();
+    assert_eq!(tested.next(), Seen::Offline, "the broker has not closed its side");
+    tested.expect_rest();
+    assert_eq!(peer.packet(), message("t", b"x"));
+    peer.expect(&DISCONNECT);
+    peer.expect_eof(); // which panics at a reset
+}
+
+#[test]
+fn a_connection_with_unread_input_is_not_closed_before_the_broker_has_closed_it() {
+    let server = Listener::new();
+    let mut tested = Tested::manual();
+    let mut peer = tested.connected(&server, options(server.port()));
+    let (let_go, held) = mpsc::channel();
+    let holder = reactor::spawn(async move { held.recv() }); // so that nobody reads before `close`
+    peer.send(&PINGRESP);
+    tested.client.close();
+    let_go.send(()).unwrap();
+    drop(holder);
+    peer.expect(&DISCONNECT);
+    peer.expect_eof(); // which panics at a reset
+    tested.expect_silence();
+    drop(peer);
+    assert_eq!(tested.next(), Seen::Offline);
 }
 
 #[test]
@@ -116,7 +148,7 @@ fn disconnect_arrives_even_when_input_is_unread() {
         match peer.send_without_waiting(&chunk[offset..]) {
             0 => {
                 stalled += 1;
-                mqtt::client::reactor::settle();
+                reactor::settle();
             }
             n => {
                 offset = (offset + n) % chunk.len();
@@ -191,7 +223,7 @@ fn close_on_an_idle_client_does_nothing() {
 fn connect_right_after_close_waits_for_the_goodbye() {
     let server = Listener::new();
     let mut tested = Tested::new();
-    let mut first = tested.connected(&server, options(server.port()));
+    let mut first = tested.connected(&server, keeping(server.port()));
     tested.client.close();
     tested.client.connect(options(server.port()));
     assert_eq!(tested.client.state(), State::Connecting);

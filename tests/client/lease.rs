@@ -127,7 +127,11 @@ fn the_answer_to_connect_is_read_in_the_background_when_no_caller_waits() {
 #[test]
 fn the_end_of_a_connection_that_was_closed_is_found_by_a_caller_that_waits() {
     let server = Listener::new();
-    let (mut tested, mut peer, _) = lent(&server);
+    let (mut tested, mut peer, socket) = lent(&server);
+    peer.send(&message("t", b"there may be more"));
+    readable(&socket);
+    tested.client.serve();
+    assert!(matches!(tested.next(), Seen::Message(..)));
     tested.client.close();
     let socket = tested.client.lend().expect("all is said");
     peer.expect(&DISCONNECT);

@@ -209,7 +209,14 @@ pub(crate) fn options(port: u16) -> Options {
     Options::new(Profile::new(Server { host: "127.0.0.1".into(), port }, connect))
 }
 
-/// The same, with reconnects after 1, 2, 4, … 8 s, without jitter.
+/// The same with a session that the broker keeps: it may send something at any time.
+pub(crate) fn keeping(port: u16) -> Options {
+    let mut options = options(port);
+    options.profiles[0].connect.clean_session = false;
+    options
+}
+
+/// The same as [`options`], with reconnects after 1, 2, 4, … 8 s, without jitter.
 pub(crate) fn reconnecting(port: u16) -> Options {
     let policy =
         Policy { min: Duration::from_secs(1), max: Duration::from_secs(8), factor: 2.0, jitter: 0.0 };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mqtt::codec::{self, Connect, ConnectCode, Version};
-use mqtt::session::{Config, Error, Refused, Timer, Token};
+use mqtt::session::{Config, Error, Refused, Token};
 
 use crate::support::*;
 
@@ -190,7 +190,7 @@ fn connack_has_to_come_by_the_deadline() {
     driver.sent();
     assert_eq!(driver.session.poll_timeout(), Some(deadline));
     assert_eq!(driver.pass(9.999), Ok(vec![]));
-    assert_eq!(driver.pass(0.001), Err(Error::TimedOut(Timer::Connack)));
+    assert_eq!(driver.pass(0.001), Err(Error::NoConnack));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The end in good order.
 
+use mqtt::codec::Connect;
 use mqtt::session::{Config, Keep, Refused, Token};
 
 use crate::support::*;
@@ -94,4 +95,40 @@ fn without_a_connection_there_is_nothing_to_say() {
     let connect = driver.sent();
     driver.session.disconnect();
     assert_eq!((connect[0], driver.sent()), (0x10, vec![]), "not accepted yet: just close");
+}
+
+#[test]
+fn more_may_come_over_a_connection_when_the_broker_was_asked_for_something_or_has_sent_a_message() {
+    let case = |clean_session, happens: &dyn Fn(&mut Driver)| {
+        let mut driver = Driver::connected_with(Config::default(), &connect(clean_session));
+        happens(&mut driver);
+        driver.session.may_receive()
+    };
+    let acknowledged = |driver: &mut Driver| {
+        driver.publish("x", 0, 0);
+        driver.publish("x", 1, 0);
+        driver.sent();
+        driver.feed(&puback(1));
+    };
+    assert!(!case(true, &|_| {}));
+    assert!(!case(true, &acknowledged));
+    assert!(case(false, &|_| {}), "the session may have subscriptions");
+    assert!(case(true, &|driver| driver.publish("x", 1, 0)));
+    assert!(case(true, &|driver| driver.feed(&publish(0x30, 0, "m"))), "some brokers subscribe for us");
+    let subscribed = |driver: &mut Driver| driver.session.subscribe(&[("a", qos(0))], Token(4)).unwrap();
+    assert!(case(true, &subscribed));
+    assert!(case(true, &|driver| {
+        subscribed(driver);
+        driver.sent();
+        driver.feed(&[0x90, 3, 0, 1, 0]); // SUBACK
+    }));
+    let mut driver = Driver::connected_with(Config::default(), &Connect { keep_alive: 10, ..connect(true) });
+    driver.pass(11.0).unwrap();
+    assert!(driver.session.may_receive(), "PINGRESP");
+    driver.feed(&PINGRESP);
+    assert!(!driver.session.may_receive());
+    driver.session.subscribe(&[("a", qos(0))], Token(4)).unwrap();
+    driver.session.handle_closed(Keep::Nothing);
+    driver.connect(&connect(true), &ACCEPTED);
+    assert!(!driver.session.may_receive(), "another session");
 }
