@@ -457,17 +457,19 @@ impl State {
             None => Duration::MAX,
             Some(at) => at.saturating_duration_since(Instant::now()),
         };
-        let (peers, sockets) = if left.is_zero() { (vec![], vec![]) } else { self.lent_sockets() };
-        let waited = self.queue.wait(left.min(SLICE), &sockets, |readable| {
-            for (n, peer) in peers.iter().enumerate() {
-                if readable >> n & 1 == 1 && peer.client.serve() {
-                    self.peers.mark_dirty(peer);
-                }
+        let mut lent = self.lent.take();
+        if !left.is_zero() {
+            self.lend(&mut lent);
+        }
+        let waited = self.queue.wait(left.min(SLICE), &lent, |peer| {
+            if peer.client.serve() {
+                self.peers.mark_dirty(peer);
             }
         });
-        for peer in &peers {
+        for (_, peer) in lent.drain(..) {
             peer.client.give_back();
         }
+        self.lent.replace(lent);
         match waited {
             Waited::Ready => Outcome::Ready,
             Waited::TimedOut if left <= SLICE => Outcome::TimedOut,
@@ -475,12 +477,12 @@ impl State {
         }
     }
 
-    /// The sockets that Lua may read from while it waits: those of the clients that had events last. A message that
+    /// Adds the sockets that Lua may read from while it waits: those of the clients that had events last. A message that
     /// comes there runs its callback without another thread in between.
-    fn lent_sockets(&self) -> (Vec<Rc<Peer>>, Vec<Tcp>) {
-        let recent = self.cursor.recent.get();
-        let peers = recent.into_iter().filter_map(|key| self.peers.get(key));
-        peers.filter_map(|peer| peer.client.lend().map(|socket| (peer, socket))).unzip()
+    fn lend(&self, lent: &mut Vec<(Tcp, Rc<Peer>)>) {
+        let recent = self.cursor.recent.get().into_iter().take_while(|key| *key != 0);
+        let peers = recent.filter_map(|key| self.peers.get(key));
+        lent.extend(peers.filter_map(|peer| peer.client.lend().map(|socket| (socket, peer))));
     }
 }
 

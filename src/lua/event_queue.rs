@@ -179,8 +179,8 @@ impl EventQueue {
     }
 
     /// Blocks until there are entries or one of `sockets`, at most [`MAX_SOCKETS`], is readable, at most for `timeout`.
-    /// Which of the sockets are, as bits, is told to `serve`; a wait that this ends is over as if there were entries.
-    pub(crate) fn wait(&self, timeout: Duration, sockets: &[Tcp], serve: impl FnOnce(u32)) -> Waited {
+    /// What stands beside such a socket is given to `serve`; a wait that this ends is over as if there were entries.
+    pub(crate) fn wait<T>(&self, timeout: Duration, sockets: &[(Tcp, T)], serve: impl Fn(&T)) -> Waited {
         let fd = {
             let mut inner = self.inner.lock();
             if !inner.entries.is_empty() || inner.lost > 0 {
@@ -201,7 +201,7 @@ impl EventQueue {
         };
         let mut fds: [_; 1 + MAX_SOCKETS] = std::array::from_fn(|n| {
             let fd = match n.checked_sub(1) {
-                Some(n) if n < sockets.len() => sockets[n].as_fd(),
+                Some(n) if n < sockets.len() => sockets[n].0.as_fd(),
                 _ => (*fd).as_fd(),
             };
             PollFd::from_borrowed_fd(fd, PollFlags::IN)
@@ -214,10 +214,10 @@ impl EventQueue {
             Err(Errno::INTR) => return Waited::Interrupted,
             _ => {}
         }
-        let readable = fds[1..].iter().enumerate().filter(|(_, fd)| !fd.revents().is_empty());
-        let readable = readable.fold(0, |bits, (n, _)| bits | 1 << n);
-        if readable != 0 {
-            serve(readable);
+        for (fd, (_, whose)) in fds[1..].iter().zip(sockets) {
+            if !fd.revents().is_empty() {
+                serve(whose);
+            }
         }
         Waited::Ready
     }
@@ -253,6 +253,8 @@ impl Sink for EventQueue {
 mod tests {
     use super::*;
 
+    const NO_SOCKETS: [(Tcp, ()); 0] = [];
+
     fn readable(number: RawFd, queue: &EventQueue) -> bool {
         let fd = queue.inner.lock().fd.clone();
         assert_eq!(number, fd.as_raw_fd());
@@ -287,7 +289,7 @@ mod tests {
         let queue = EventQueue::new().expect("a descriptor");
         queue.push(Entry::Timer(Instant::now()));
         assert!(!queue.inner.lock().signalled);
-        assert_eq!(queue.wait(Duration::from_secs(60), &[], |_| {}), Waited::Ready);
+        assert_eq!(queue.wait(Duration::from_secs(60), &NO_SOCKETS, |()| {}), Waited::Ready);
     }
 
     #[test]
@@ -300,10 +302,10 @@ mod tests {
                 }
                 queue.push(Entry::Client(7));
             });
-            assert_eq!(queue.wait(Duration::from_secs(60), &[], |_| {}), Waited::Ready);
+            assert_eq!(queue.wait(Duration::from_secs(60), &NO_SOCKETS, |()| {}), Waited::Ready);
         });
         assert!(matches!(queue.pop(), Some(Entry::Client(7))));
-        assert_eq!(queue.wait(Duration::ZERO, &[], |_| {}), Waited::TimedOut);
+        assert_eq!(queue.wait(Duration::ZERO, &NO_SOCKETS, |()| {}), Waited::TimedOut);
     }
 
     #[test]

@@ -42,13 +42,14 @@ use mlua::{AnyUserData, Function, IntoLuaMulti, Lua, MultiValue, Table, Value};
 
 use crate::broker::Broker;
 use crate::client::{self, Clock, Stats};
+use crate::net::Tcp;
 use crate::sys;
 use args::{Args, Raise};
 use event_loop::Cursor;
 use event_queue::EventQueue;
 use nodemcu::host::Lookups;
 use nodemcu::tmr::Timers;
-use peer::{Peers, slot};
+use peer::{Peer, Peers, slot};
 
 #[doc(hidden)]
 pub use mgos::fuzz_config;
@@ -273,6 +274,8 @@ fn reply(lua: &Lua, values: impl IntoLuaMulti) -> Reply {
 struct State {
     queue: Arc<EventQueue>,
     cursor: Cursor,
+    /// The sockets that Lua waits on, in a wait only: kept for its memory.
+    lent: RefCell<Vec<(Tcp, Rc<Peer>)>>,
     peers: Peers,
     timers: Timers,
     lookups: Lookups,
@@ -305,6 +308,7 @@ impl State {
         State {
             queue: Arc::new(queue),
             cursor: Cursor::default(),
+            lent: RefCell::default(),
             peers: Peers::default(),
             timers: Timers::default(),
             lookups: Lookups::default(),

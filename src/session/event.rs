@@ -402,6 +402,7 @@ impl Events {
 
     #[inline]
     fn message(&mut self, topic: &[u8], payload: &[u8], id: Option<PacketId>, flags: u8) -> Record {
+        self.bytes.reserve(topic.len() + payload.len());
         let at = self.append(topic);
         self.append(payload);
         Record::Message { at, topic: topic.len() as u16, id, flags, len: payload.len() as u32 }
