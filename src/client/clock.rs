@@ -2,13 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::fs::File;
+use std::future::Future;
+use std::io::{self, Read};
 use std::pin::Pin;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
+};
+use smol::Async;
 
 use super::reactor;
 
@@ -206,44 +212,62 @@ impl Sleepers {
     }
 }
 
-/// The sleepers of the real clock. All share one timer of the system's: to set one interrupts the reactor in its wait,
-/// and most deadlines are far off and never come to pass.
-static REAL: Mutex<Real> = Mutex::new(Real { sleepers: Sleepers::new(), rings: None, keeper: None });
+/// The sleepers of the real clock. All share one timer of the system's: most deadlines are far off and never come to pass.
+static REAL: Mutex<Real> = Mutex::new(Real { sleepers: Sleepers::new(), rings: None });
+
+/// The timer: a descriptor, which any thread can set without waking the reactor. There from the reactor's start on.
+static TIMER: OnceLock<Async<File>> = OnceLock::new();
 
 struct Real {
     sleepers: Sleepers,
     /// When the timer rings. That is not put off when nobody sleeps until then any more.
     rings: Option<Moment>,
-    /// Wakes [`keep_time`].
-    keeper: Option<Waker>,
 }
 
-/// Wakes the sleepers of the real clock; one task of the reactor's does that.
-pub(super) async fn keep_time() {
-    let mut timer = smol::Timer::never();
-    let mut set = None;
-    poll_fn(|cx| {
-        loop {
-            let (woken, rings) = {
-                let mut real = REAL.lock();
-                real.keeper = Some(cx.waker().clone());
-                let woken = real.sleepers.take_until(Instant::now());
-                real.rings = real.sleepers.first();
-                (woken, real.rings)
+impl Real {
+    /// Has the timer ring for the next sleeper.
+    fn set_timer(&mut self) {
+        self.rings = TIMER.get().zip(self.sleepers.first()).map(|(timer, at)| {
+            let wait = at.instant().saturating_duration_since(Instant::now());
+            let it_value = Timespec {
+                tv_sec: i64::try_from(wait.as_secs()).unwrap_or(i64::MAX),
+                tv_nsec: wait.subsec_nanos().max(u32::from(wait.is_zero())).into(), // 0 would stop it
             };
-            woken.into_iter().for_each(Waker::wake);
-            let Some(at) = rings else { return Poll::Pending };
-            if set != rings {
-                timer.set_at(at.instant());
-                set = rings;
-            }
-            if Pin::new(&mut timer).poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-            set = None;
-        }
-    })
-    .await
+            let spec = Itimerspec { it_interval: Timespec::default(), it_value };
+            let set = timerfd_settime(timer, TimerfdTimerFlags::empty(), &spec);
+            debug_assert!(set.is_ok(), "a timer and a valid time: {set:?}");
+            at
+        });
+    }
+}
+
+/// Makes the timer; on the reactor's thread, once.
+///
+/// # Errors
+/// There is no descriptor left.
+pub(super) fn make_timer() -> io::Result<()> {
+    if TIMER.get().is_none() {
+        let timer =
+            timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
+        let _ = TIMER.set(Async::new_nonblocking(File::from(timer))?);
+    }
+    Ok(())
+}
+
+/// Wakes the sleepers of the real clock; one task of the reactor's does that, after [`make_timer`].
+pub(super) async fn keep_time() {
+    let Some(timer) = TIMER.get() else { return };
+    loop {
+        let woken = {
+            let mut real = REAL.lock();
+            let woken = real.sleepers.take_until(Instant::now());
+            real.set_timer();
+            woken
+        };
+        woken.into_iter().for_each(Waker::wake);
+        let rang = timer.read_with(|mut timer| timer.read(&mut [0; 8])).await;
+        debug_assert!(matches!(rang, Ok(8)), "nothing else can be read there: {rang:?}");
+    }
 }
 
 /// What [`Clock::sleep_until`] gives.
@@ -287,10 +311,7 @@ impl Future for Sleep {
         let mut real = REAL.lock();
         real.sleepers.put(*at, id, cx.waker());
         if real.rings.is_none_or(|rings| *at < rings) {
-            real.rings = Some(*at);
-            let keeper = real.keeper.clone();
-            drop(real);
-            keeper.inspect(Waker::wake_by_ref);
+            real.set_timer();
         }
         Poll::Pending
     }

@@ -255,7 +255,8 @@ impl Client {
         self.shared.serve()
     }
 
-    /// The caller no longer waits. If it does not wait again within a millisecond, reading goes on in the background.
+    /// The caller no longer waits. If it does not wait again within a millisecond (four, if it has come back again and
+    /// again), reading goes on in the background.
     pub fn give_back(&self) {
         self.shared.give_back();
     }

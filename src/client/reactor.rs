@@ -11,7 +11,6 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
 
 use async_task::{Builder, Runnable};
 use futures_lite::future::{block_on, yield_now};
@@ -62,18 +61,18 @@ pub fn start() -> io::Result<()> {
         thread::Builder::new().name(NAME.into()).spawn(move || {
             IS_REACTOR.set(true);
             // async-io starts its helper thread at first use: that has to happen here, where signals are blocked.
-            smol::block_on(async {
-                smol::Timer::after(Duration::ZERO).await;
-            });
-            // Only here: setting a timer of async-io's on another thread wakes this one for nothing.
-            let (runnable, task) = async_task::spawn(clock::keep_time(), pass);
-            runnable.schedule();
-            task.detach();
-            let _ = ready.send(());
-            smol::block_on(run());
+            let outcome = clock::make_timer();
+            let is_started = outcome.is_ok();
+            let _ = ready.send(outcome);
+            if is_started {
+                let (runnable, task) = async_task::spawn(clock::keep_time(), pass);
+                runnable.schedule();
+                task.detach();
+                smol::block_on(run());
+            }
         })
     })?;
-    is_ready.recv().map_err(|_| io::Error::other("the network thread ended"))?;
+    is_ready.recv().map_err(|_| io::Error::other("the network thread ended"))??;
     RUNNING.store(true, Ordering::Release);
     Ok(())
 }

@@ -28,8 +28,12 @@ use super::reactor;
 use super::shared::{Inner, Shared, wake};
 use crate::net;
 
-/// How long a caller that went on to other things keeps the socket.
+/// How long a caller that went on to other things keeps the socket …
 const LEASE: Duration = Duration::from_millis(1);
+
+/// … and how often that is doubled for one that comes back again and again: each end of a lease interrupts it when both
+/// share a core.
+const DOUBLED: u8 = 2;
 
 /// With so much at once the task does better: it reads on while the caller deals with what has come. Not so while
 /// acknowledgements are waited for, as those are soon dealt with and the caller then publishes: the two would wait for each
@@ -44,6 +48,8 @@ pub(super) struct Reader {
     busy: bool,
     /// The task looks after the lease by itself.
     watched: bool,
+    /// How often the lease has been doubled.
+    doubled: u8,
     /// How much came last.
     last: usize,
     /// Why the connection ends, found by a caller; until the task takes it.
@@ -144,7 +150,7 @@ impl Shared {
         if inner.reader.who != Who::Caller {
             return;
         }
-        inner.reader.who = Who::Lent(self.clock.now() + LEASE);
+        inner.reader.who = Who::Lent(self.clock.now() + LEASE * (1 << inner.reader.doubled));
         if !std::mem::replace(&mut inner.reader.watched, true) {
             let waker = inner.waker();
             drop(inner);
@@ -162,8 +168,13 @@ impl Inner {
         let due = at_once || self.session.poll_timeout().is_some_and(|at| at <= now);
         match self.reader.who {
             Who::Caller if !due => return false,
-            Who::Lent(until) if !due && now < until => return false,
-            _ => self.reader.who = Who::Task,
+            Who::Lent(until) if !due && now < until => {
+                if self.session.unsent() == 0 {
+                    self.reader.doubled = DOUBLED.min(self.reader.doubled + 1);
+                }
+                return false;
+            }
+            _ => (self.reader.who, self.reader.doubled) = (Who::Task, 0),
         }
         self.reader.busy = !self.paused;
         self.reader.busy
@@ -221,5 +232,25 @@ mod tests {
             assert!(inner.begin_reading(deadline, false));
             assert!(inner.reader.who == Who::Task);
         }
+    }
+
+    #[test]
+    fn the_lease_of_a_caller_that_comes_back_again_and_again_gets_longer_and_that_of_another_does_not() {
+        let shared = Shared::new(Session::new(Config::default()), ClientOptions::default(), Arc::new(Nobody));
+        let lease = |renewed: bool| {
+            let given_back = Instant::now();
+            shared.lock().reader.who = Who::Caller;
+            shared.give_back();
+            let mut inner = shared.lock();
+            let Who::Lent(until) = inner.reader.who else { panic!("it is lent") };
+            assert_eq!(inner.begin_reading(if renewed { given_back } else { until }, false), !renewed);
+            until - given_back
+        };
+        for (lasts, doubled) in [(1, 1), (2, 2), (4, 2), (4, 2)] {
+            assert!(lease(true) >= lasts * LEASE);
+            assert_eq!(shared.lock().reader.doubled, doubled);
+        }
+        lease(false);
+        assert_eq!(shared.lock().reader.doubled, 0);
     }
 }
