@@ -118,9 +118,9 @@ impl Client {
         client
     }
 
-    /// A number that no other client of this process has.
-    pub fn id(&self) -> u64 {
-        self.shared.id
+    /// A number that no other client of this process has, as long as there is a handle of this one or it says goodbye.
+    pub fn id(&self) -> usize {
+        Arc::as_ptr(&self.shared).addr()
     }
 
     /// The clock that it was made with.
@@ -344,6 +344,6 @@ impl Drop for Client {
 
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Client({})", self.shared.id)
+        write!(f, "Client({:#x})", self.id())
     }
 }

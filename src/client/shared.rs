@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
@@ -40,13 +40,12 @@ pub(super) const DIRECT_BYTES: usize = 256 * 1024;
 pub(super) const MAX_EVENTS_BYTES: usize = 4 << 20;
 
 pub(super) struct Shared {
-    pub(super) id: u64,
     pub(super) clock: Clock,
     sink: Arc<dyn Sink>,
     /// What the sink knows this client by.
     key: u32,
     /// How many [`Client`](super::Client)s point here; the tasks do not count.
-    pub(super) handles: AtomicUsize,
+    pub(super) handles: AtomicU32,
     /// A name is being resolved, or a connection made.
     pub(super) dialling: AtomicBool,
     inner: Mutex<Inner>,
@@ -124,13 +123,11 @@ enum Attention {
 
 impl Shared {
     pub(super) fn new(session: Session, options: ClientOptions, sink: Arc<dyn Sink>) -> Arc<Shared> {
-        static NEXT_ID: AtomicU64 = AtomicU64::new(1);
         Arc::new(Shared {
-            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             clock: options.clock,
             sink,
             key: options.key,
-            handles: AtomicUsize::new(1),
+            handles: AtomicU32::new(1),
             dialling: AtomicBool::new(false),
             inner: Mutex::new(Inner {
                 bounds_max_qos: session.limits().max_qos,

@@ -128,8 +128,8 @@ pub struct Session {
     copies: u32,
     /// Bytes of unsent answers to packets.
     replies: u32,
-    /// QoS 0 messages not yet sent: how many, and their bytes.
-    messages: usize,
+    /// QoS 0 messages not yet sent: how many (four billion of them would be 20 GB), and their bytes.
+    messages: u32,
     message_bytes: usize,
     /// A publish was refused for lack of room: [`Event::Drained`] is owed.
     refused: bool,
@@ -412,7 +412,7 @@ impl Session {
             Kind::Control => {}
             Kind::Reply => *replies -= len as u32,
             Kind::Message(token) => {
-                *messages -= count;
+                *messages -= count as u32;
                 *message_bytes -= count * len;
                 events.push_written(token, count);
             }
@@ -509,7 +509,10 @@ impl Session {
 
     /// Messages accepted and not done, and the bytes of their packets.
     pub fn pending(&self) -> (u64, u64) {
-        ((self.outbox.len() + self.messages) as u64, (self.outbox.bytes() + self.message_bytes) as u64)
+        (
+            self.outbox.len() as u64 + u64::from(self.messages),
+            (self.outbox.bytes() + self.message_bytes) as u64,
+        )
     }
 
     /// Bytes of payload in QoS 1 and 2 messages without their acknowledgement, and of everything else that the system has
@@ -557,7 +560,9 @@ impl Session {
     /// What counts against `max_queue`.
     #[inline]
     fn queued_cost(&self) -> usize {
-        self.outbox.bytes() + self.message_bytes + (self.outbox.len() + self.messages) * outbox::OVERHEAD
+        self.outbox.bytes()
+            + self.message_bytes
+            + (self.outbox.len() + self.messages as usize) * outbox::OVERHEAD
     }
 
     /// Tells a publisher that was refused when half of the room is free again.
