@@ -43,7 +43,7 @@ pub enum Stream {
     /// Plain TCP.
     Tcp(Tcp),
     /// TLS.
-    Tls(tls::Stream<Stream>),
+    Tls(Box<tls::Stream<Stream>>),
     /// TLS with a pre-shared key.
     #[cfg(feature = "psk")]
     Psk(psk::Stream<Stream>),

@@ -116,7 +116,7 @@ where
     match connector.connect(&name, stream).await {
         Ok(mut inner) => {
             inner.get_mut().gathers = true;
-            Ok(Stream { inner: Box::new(inner), identity: prepared.identity })
+            Ok(Stream { inner, identity: prepared.identity })
         }
         Err(error) => Err(prepared.explain(&error)),
     }
@@ -127,7 +127,7 @@ where
 /// A server that ends the connection without saying so in TLS is at its end all the same: MQTT knows by itself whether
 /// it is in the middle of a packet.
 pub struct Stream<S> {
-    inner: Box<async_tls::client::TlsStream<Lasting<S>>>,
+    inner: async_tls::client::TlsStream<Lasting<S>>,
     identity: Arc<Identity>,
 }
 

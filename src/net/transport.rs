@@ -48,7 +48,7 @@ impl Transport {
         // Handshakes are boxed: they would make this future, and every one around it, large.
         let stream = match &self.security {
             Security::None => tcp,
-            Security::Tls(tls) => Stream::Tls(Box::pin(tls::handshake(tcp, host, tls)).await?),
+            Security::Tls(tls) => Stream::Tls(Box::new(Box::pin(tls::handshake(tcp, host, tls)).await?)),
             Security::Psk(psk) => Box::pin(psk::open(tcp, psk)).await?,
         };
         let Some(socket) = &self.websocket else { return Ok(stream) };
