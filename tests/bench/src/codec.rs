@@ -52,7 +52,7 @@ fn repeat(operation: &str, packets: usize) -> Outcome {
     Ok(())
 }
 
-/// As `publish` does: checked, and out of strings that anybody may have given.
+/// As a session does, whose caller has checked the topic: the compiler knows neither strings nor QoS.
 fn encode(qos: u8, packets: usize) {
     let payload = wire::payload(64);
     let mut out = Vec::with_capacity(BATCH * 128);
