@@ -196,7 +196,8 @@ pub fn publish_size(topic: &str, payload: &[u8], qos: Qos) -> Option<usize> {
 }
 
 /// Appends a PUBLISH. The caller has checked the topic ([`topic::check_name`]) and the size ([`publish_size`]).
-#[inline]
+// Always: to put the message into memory for a call takes a session 40 instructions more, a third of the packet.
+#[inline(always)]
 pub fn publish(out: &mut Vec<u8>, publish: &Publish<'_>) {
     let Publish { dup, delivery, retain, topic, payload } = *publish;
     debug_assert!(topic::check_name(topic).is_ok(), "the caller checks the topic");

@@ -159,16 +159,20 @@ impl Peers {
     }
 
     /// Calls `f`, which must not call Lua, with the client of NodeMCU's module whose userdata lies at `address`.
+    // `f` stands here once, so that it is no call, which saves a publish 50 instructions.
     #[inline]
     pub(crate) fn with_device<R>(&self, address: usize, f: impl FnOnce(&Rc<Peer>) -> R) -> Option<R> {
-        if let Some((cached, peer)) = &*self.cached.borrow()
-            && *cached == address
-        {
-            return Some(f(peer));
+        if self.cached.borrow().as_ref().is_none_or(|(cached, _)| *cached != address) {
+            self.cache_device(address)?;
         }
+        self.cached.borrow().as_ref().map(|(_, peer)| f(peer))
+    }
+
+    #[cold]
+    fn cache_device(&self, address: usize) -> Option<()> {
         let peer = self.at(address).filter(|peer| peer.device)?;
-        *self.cached.borrow_mut() = Some((address, peer.clone()));
-        Some(f(&peer))
+        *self.cached.borrow_mut() = Some((address, peer));
+        Some(())
     }
 
     /// The client whose userdata lies at `address`.

@@ -327,6 +327,15 @@ impl Events {
         }
     }
 
+    /// Forgets the ends of publishes without a token up to the next other event.
+    pub fn skip_published(&mut self) {
+        while let Some(Record::Written { .. } | Record::Published { token: Token::NONE, .. }) =
+            self.records.get(self.next)
+        {
+            self.next += 1;
+        }
+    }
+
     /// Appends an event.
     #[inline]
     pub fn push(&mut self, event: Event<'_>) {
@@ -473,6 +482,24 @@ mod tests {
         assert_eq!(granted.collect::<Vec<_>>(), [("a/+", Some(Qos::AtLeastOnce)), ("no", None)]);
         assert_eq!(events.pop(), Some(Event::ConnectFailed { reason: -4, detail: "why" }));
         assert_eq!(events.pop(), None);
+    }
+
+    #[test]
+    fn skipped_are_the_ends_that_nobody_waits_for_up_to_the_next_other_event() {
+        let mut events = Events::new();
+        events.push_written(Token::NONE, 3);
+        events.push_published(PacketId::new(9), Token::NONE);
+        events.push_written(Token(7), 1);
+        events.push_written(Token::NONE, 2);
+        events.push(Event::Drained);
+
+        assert_eq!(events.pop(), Some(Event::Published { id: None, token: Token::NONE }));
+        events.skip_published();
+        assert_eq!(events.pop(), Some(Event::Published { id: None, token: Token(7) }));
+        events.skip_published();
+        assert_eq!(events.pop(), Some(Event::Drained));
+        events.skip_published();
+        assert!(events.is_empty());
     }
 
     #[test]
