@@ -222,12 +222,9 @@ impl Maker<'_> {
             let outcome = catch_unwind(AssertUnwindSafe(|| f(&state, args)));
             let panicked = |_| Err(Raise(INTERNAL_ERROR.to_owned()).into());
             match outcome.map_or_else(panicked, |result| result.map_err(Into::into)) {
-                Ok(mut results) => {
-                    results.push_front(Value::Boolean(true));
-                    Ok(results)
-                }
-                Err(Thrown::Raise(Raise(message))) => (false, message).into_lua_multi(lua),
-                Err(Thrown::Value(error)) => (Value::Nil, error).into_lua_multi(lua),
+                Ok(results) => Ok((Some(true), results)),
+                Err(Thrown::Raise(Raise(message))) => Ok((Some(false), message.into_lua_multi(lua)?)),
+                Err(Thrown::Value(error)) => Ok((None, error.into_lua_multi(lua)?)),
             }
         })
     }

@@ -342,7 +342,7 @@ fn subscribe(_: &Rc<State>, target: &Target, args: &Args<'_>, hears_all: bool) -
     let handler = args.at(2).function()?;
     let row = target.face.handlers.borrow_mut().subscribe(&filter, hears_all);
     let how = if hears_all { "events" } else { "messages" };
-    target.bind(args.lua, how, row, handler, args.at(3).value)?;
+    target.bind(args.lua, how, row, handler, args.at(3).value.into_owned())?;
     // never refused: the session keeps what it cannot send yet
     let filters = [(filter.as_str(), Qos::AtLeastOnce)];
     let outcome = target.peer.client.subscribe(&filters, Token::NONE, Sending::Soon);
@@ -366,7 +366,7 @@ fn unsubscribe(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
 
 fn add_global_handler(_: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     let handler = args.at(1).function()?;
-    add_global(target, args.lua, handler, args.at(2).value)?;
+    add_global(target, args.lua, handler, args.at(2).value.into_owned())?;
     reply(args.lua, ())
 }
 
@@ -386,7 +386,7 @@ pub(super) fn set_event_handler(state: &Rc<State>, target: &Target, args: &Args<
         target.clear(state, args.lua, old)?;
     }
     if let Some(handler) = handler {
-        let row = add_global(target, args.lua, handler, args.at(2).value)?;
+        let row = add_global(target, args.lua, handler, args.at(2).value.into_owned())?;
         connection.set_handler.set(Some(row));
     }
     reply(args.lua, ())
@@ -404,7 +404,7 @@ fn set_connect_fn(_: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     let function = args.at(1).function_or_nil()?;
     target.peer.client.ask_connect(function.is_some());
     let function = match function {
-        Some(function) => bind(args.lua, "connect", function, args.at(2).value)?.pop_front(),
+        Some(function) => bind(args.lua, "connect", function, args.at(2).value.into_owned())?.pop_front(),
         None => None,
     };
     target.set(args.lua, CONNECT, function.unwrap_or(Value::Nil))?;

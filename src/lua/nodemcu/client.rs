@@ -141,7 +141,8 @@ const EVENTS: [(&str, i32); 8] = [
 fn on(_: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     let event = args.at(1);
     let name = event.bytes()?;
-    let Some((_, slot)) = EVENTS.into_iter().find(|(known, _)| name == *known) else {
+    let bytes = name.as_bytes();
+    let Some((_, slot)) = EVENTS.into_iter().find(|(known, _)| *bytes == *known.as_bytes()) else {
         let known = EVENTS.map(|(name, _)| name).join(", ");
         return Err(event.reject(format_args!("one of {known} expected, got {:?}", name.to_string_lossy())));
     };
@@ -221,7 +222,7 @@ fn subscribe(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     let first = args.at(1);
     let mut filters: Vec<(String, Qos)> = Vec::new();
     let mut callback = args.at(2);
-    if let Value::Table(table) = &first.value {
+    if let Value::Table(table) = &*first.value {
         for pair in table.pairs::<Value, Value>() {
             let (filter, qos) = pair?;
             let filter = first.inside(None, filter).topic_filter()?;
@@ -256,7 +257,7 @@ fn subscribe(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
 fn unsubscribe(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     let first = args.at(1);
     let mut filters = Vec::new();
-    if let Value::Table(table) = &first.value {
+    if let Value::Table(table) = &*first.value {
         for pair in table.pairs::<Value, Value>() {
             filters.push(first.inside(None, pair?.0).topic_filter()?);
         }

@@ -64,7 +64,7 @@ impl Secure {
             secure.tls.alpn = alpn.strings()?.into_iter().map(String::into_bytes).collect();
         }
         if let Some(suites) = field("cipher_suites")? {
-            secure.tls.cipher_suites = match &suites.value {
+            secure.tls.cipher_suites = match &*suites.value {
                 Value::String(_) => suites.text()?.split(':').map(str::to_owned).collect(),
                 _ => suites.strings()?,
             };
