@@ -319,20 +319,44 @@ impl<'a> Arg<'a> {
     }
 
     /// The fields of a table whose keys are all among `known`.
-    pub(crate) fn record(&self, known: &[&str]) -> Result<Table, Raise> {
-        let table = self.table()?;
-        for pair in table.pairs::<Value, Value>() {
-            let (key, _) = pair?;
-            let is_known = matches!(&key, Value::String(key) if known.iter().any(|known| *key == *known));
-            if !is_known {
-                let key = match self.lua.coerce_string(key.clone())? {
-                    Some(key) => format!("'{}'", key.to_string_lossy()),
-                    None => format!("a {} as key", kind(&key)),
-                };
-                return Err(self.reject(format_args!("one of {} expected, got {key}", known.join(", "))));
+    pub(crate) fn record<'k>(&'k self, known: &[&'k str]) -> Result<Record<'k>, Raise> {
+        let Value::Table(table) = &*self.value else { return Err(self.fail("table")) };
+        let mut fields = Vec::new();
+        let mut unknown = None;
+        table.for_each(|key: Value, value: Value| {
+            let name = key.as_string().map(|name| name.as_bytes());
+            let found = name.and_then(|name| known.iter().find(|known| *known.as_bytes() == *name));
+            match found {
+                Some(name) => fields.push((*name, value)),
+                None => {
+                    unknown.get_or_insert(key);
+                }
             }
+            Ok(())
+        })?;
+        if let Some(key) = unknown {
+            let key = match self.lua.coerce_string(key.clone())? {
+                Some(key) => format!("'{}'", key.to_string_lossy()),
+                None => format!("a {} as key", kind(&key)),
+            };
+            return Err(self.reject(format_args!("one of {} expected, got {key}", known.join(", "))));
         }
-        Ok(table)
+        Ok(Record { arg: self, fields })
+    }
+}
+
+/// What stands in a table that is an argument; none of it is nil.
+#[derive(Debug)]
+pub(crate) struct Record<'a> {
+    arg: &'a Arg<'a>,
+    fields: Vec<(&'a str, Value)>,
+}
+
+impl Record<'_> {
+    /// The field of this key, if there is one.
+    pub(crate) fn field(&self, key: &str) -> Option<Arg<'_>> {
+        let (key, value) = self.fields.iter().find(|(known, _)| *known == key)?;
+        Some(Arg { key: Some(key), value: Cow::Borrowed(value), missing: false, ..*self.arg })
     }
 }
 

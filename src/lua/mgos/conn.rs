@@ -312,24 +312,24 @@ fn send_handshake(_: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
 /// With what the script has made of the table: what it has taken out is not sent.
 fn with_opts(connect: ConnectOptions, opts: &Arg<'_>) -> Result<ConnectOptions, Raise> {
     let table = opts.record(&OPTS)?;
-    let field = |key| opts.field(&table, key).map(Arg::given);
-    let username = field("user_name")?.map(|it| it.text()).transpose()?;
-    let password = field("password")?.map(|it| it.short_bytes()).transpose()?;
+    let field = |key| table.field(key);
+    let username = field("user_name").map(|it| it.text()).transpose()?;
+    let password = field("password").map(|it| it.short_bytes()).transpose()?;
     if username.is_none() && password.is_some() {
         return Err(opts.reject("'user_name': string expected beside a password, got nil [MQTT-3.1.2-22]"));
     }
-    let message = field("will_message")?.map(|it| it.short_bytes()).transpose()?;
-    let retain = field("will_retain")?.map_or(Ok(false), |it| it.flag())?;
-    let topic = field("will_topic")?.map(|it| it.topic_name()).transpose()?;
+    let message = field("will_message").map(|it| it.short_bytes()).transpose()?;
+    let retain = field("will_retain").map_or(Ok(false), |it| it.flag())?;
+    let topic = field("will_topic").map(|it| it.topic_name()).transpose()?;
     let will =
         topic.map(|topic| Will { topic, message: message.unwrap_or_default(), qos: Qos::AtMostOnce, retain });
-    let keep_alive = field("keep_alive")?.map(|it| it.integer(0..=65535)).transpose()?;
+    let keep_alive = field("keep_alive").map(|it| it.integer(0..=65535)).transpose()?;
     Ok(ConnectOptions {
         username,
         password,
         will,
         keep_alive: keep_alive.map_or(connect.keep_alive, |seconds| seconds as u16),
-        clean_session: field("clean_session")?.map_or(Ok(connect.clean_session), |it| it.flag())?,
+        clean_session: field("clean_session").map_or(Ok(connect.clean_session), |it| it.flag())?,
         ..connect
     })
 }
