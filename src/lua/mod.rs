@@ -378,10 +378,9 @@ impl State {
         if sys::forked() {
             return;
         }
-        if let Some(peer) = self.peers.get(key) {
+        if let Some(peer) = self.peers.remove(key) {
             self.past.set(add(self.past.get(), peer.client.stats()));
         }
-        self.peers.remove(key);
     }
 
     /// The counters of all clients that there were.

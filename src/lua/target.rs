@@ -79,8 +79,9 @@ impl<K: Kind> Target<K> {
         let options = ClientOptions { clock: state.clock.borrow().clone(), key };
         let client = Client::new(config, options, state.queue.clone());
         let face = Rc::new(face);
-        let peer = Rc::new(Peer::new(key, client, face.clone(), K::IS_DEVICE, each));
-        state.peers.insert(object.to_pointer().addr(), peer.clone());
+        let address = object.to_pointer().addr();
+        let peer = Rc::new(Peer::new(key, address, client, face.clone(), K::IS_DEVICE, each));
+        state.peers.insert(peer.clone());
         Ok(Target { peer, face, object })
     }
 
