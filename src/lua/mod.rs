@@ -48,7 +48,7 @@ use event_loop::Cursor;
 use event_queue::EventQueue;
 use nodemcu::host::Lookups;
 use nodemcu::tmr::Timers;
-use peer::{Peers, slot};
+use peer::Peers;
 
 #[doc(hidden)]
 pub use mgos::fuzz_config;
@@ -116,10 +116,6 @@ pub fn open_testing(lua: &Lua) -> mlua::Result<Table> {
 
 // Our names in the registry.
 const MODULES: &str = "nodemcu-mqtt.modules";
-/// All clients and timers by key; weak.
-const OBJECTS: &str = "nodemcu-mqtt.objects";
-/// Those of them that live without being referred to.
-const ANCHORS: &str = "nodemcu-mqtt.anchors";
 /// The callbacks of `mqtt.log` and `mqtt.trace`.
 const CALLBACKS: &str = "nodemcu-mqtt.callbacks";
 /// Lua's own `pcall`, whatever a script makes of the global.
@@ -137,25 +133,19 @@ fn modules(lua: &Lua, options: Options) -> mlua::Result<Table> {
         return Ok(modules);
     }
     let queue = EventQueue::new().map_err(mlua::Error::external)?;
-    let state = Rc::new(State::new(queue, options));
+    let state = Rc::new(State::new(lua, queue, options)?);
     let shell = hot::shell(lua, state.clone())?;
 
-    let objects = lua.create_table()?;
-    let weak = lua.create_table()?;
-    weak.raw_set("__mode", "v")?;
-    objects.set_metatable(Some(weak))?;
-    let anchors = lua.create_table()?;
     let callbacks = lua.create_table()?;
-    lua.set_named_registry_value(OBJECTS, &objects)?;
-    lua.set_named_registry_value(ANCHORS, &anchors)?;
+    state.objects.raw_set(event_loop::STATE, &callbacks)?;
     lua.set_named_registry_value(CALLBACKS, &callbacks)?;
     lua.set_named_registry_value(PCALL, lua.globals().raw_get::<Function>("pcall")?)?;
 
+    let (objects, anchors) = (state.objects.clone(), state.anchors.clone());
     let maker = Maker { lua, state, shell };
     let nothing = lua.load("").set_name("=mqtt").into_function()?;
     let credentials = nodemcu::mqtt::credentials(&maker)?;
     let mqtt = nodemcu::mqtt::open(&maker)?;
-    objects.raw_set(event_loop::STATE, callbacks)?;
     let upvalues = [
         Value::Table(objects),
         Value::Table(anchors),
@@ -268,6 +258,10 @@ fn reply(lua: &Lua, values: impl IntoLuaMulti) -> Reply {
 
 /// Everything of one Lua state. Never borrowed while Lua runs.
 struct State {
+    /// All clients and timers by key; weak.
+    objects: Table,
+    /// Those of them that live without being referred to.
+    anchors: Table,
     queue: Arc<EventQueue>,
     cursor: Cursor,
     peers: Peers,
@@ -297,9 +291,13 @@ struct State {
 }
 
 impl State {
-    fn new(queue: EventQueue, options: Options) -> State {
+    fn new(lua: &Lua, queue: EventQueue, options: Options) -> mlua::Result<State> {
         let Options { chip_id, map, as_esp8266 } = options;
-        State {
+        let objects = lua.create_table()?;
+        objects.set_metatable(Some(lua.create_table_from([("__mode", "v")])?))?;
+        Ok(State {
+            objects,
+            anchors: lua.create_table()?,
             queue: Arc::new(queue),
             cursor: Cursor::default(),
             peers: Peers::default(),
@@ -318,7 +316,7 @@ impl State {
             past: Cell::default(),
             last_key: Cell::new(event_loop::STATE),
             started: Instant::now(),
-        }
+        })
     }
 
     /// A key for a new object. Never given twice: after two thousand million it is an error.
@@ -357,19 +355,19 @@ impl State {
     }
 
     /// Lets an object live without being referred to.
-    fn anchor(&self, lua: &Lua, key: u32, object: &AnyUserData) -> mlua::Result<()> {
-        lua.named_registry_value::<Table>(ANCHORS)?.raw_set(key, object)
+    fn anchor(&self, key: u32, object: &AnyUserData) -> mlua::Result<()> {
+        self.anchors.raw_set(key, object)
     }
 
     /// Leaves an object to the collector.
-    fn release(&self, lua: &Lua, key: u32) -> mlua::Result<()> {
-        lua.named_registry_value::<Table>(ANCHORS)?.raw_set(key, Value::Nil)
+    fn release(&self, key: u32) -> mlua::Result<()> {
+        self.anchors.raw_set(key, Value::Nil)
     }
 
     /// Makes an object findable by its key, and gives it a table of callbacks.
     fn enlist(&self, lua: &Lua, key: u32, object: &AnyUserData) -> mlua::Result<()> {
-        object.set_nth_user_value(slot::CONNECT as usize, Value::Nil)?;
-        lua.named_registry_value::<Table>(OBJECTS)?.raw_set(key, object)
+        hot::add_callbacks(lua, object)?;
+        self.objects.raw_set(key, object)
     }
 
     /// The userdata of a client was collected.
@@ -412,7 +410,7 @@ mod tests {
     #[test]
     fn a_panic_is_an_error_of_the_script() {
         let lua = Lua::new();
-        let state = Rc::new(State::new(EventQueue::new().unwrap(), Options::default()));
+        let state = Rc::new(State::new(&lua, EventQueue::new().unwrap(), Options::default()).unwrap());
         let shell = hot::shell(&lua, state.clone()).unwrap();
         let maker = Maker { lua: &lua, state, shell };
         let plain = maker.function("plain", |_, _| -> Reply { panic!("on purpose") }).unwrap();

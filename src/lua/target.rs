@@ -99,9 +99,9 @@ impl<K: Kind> Target<K> {
     }
 
     /// Connects it. From here on it lives until it is idle, whoever refers to it.
-    pub(crate) fn connect(&self, state: &State, lua: &Lua, options: Options) -> Result<(), Raise> {
+    pub(crate) fn connect(&self, state: &State, options: Options) -> Result<(), Raise> {
         if state.peers.activate(&self.peer) {
-            state.anchor(lua, self.peer.key, &self.object)?;
+            state.anchor(self.peer.key, &self.object)?;
         }
         state.cursor.note(self.peer.key);
         self.peer.client.connect(options);
@@ -109,10 +109,10 @@ impl<K: Kind> Target<K> {
     }
 
     /// Leaves it to the collector, now that it was closed: at once, or when it has nothing to do any more.
-    pub(crate) fn let_go(&self, state: &State, lua: &Lua) -> Result<(), Raise> {
+    pub(crate) fn let_go(&self, state: &State) -> Result<(), Raise> {
         if self.peer.anchored.get() && !self.peer.client.busy() {
             state.peers.deactivate(&self.peer);
-            state.release(lua, self.peer.key)?;
+            state.release(self.peer.key)?;
         } else {
             state.peers.leave(&self.peer);
         }

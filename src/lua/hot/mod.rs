@@ -107,7 +107,22 @@ fn closure(lua: &Lua, f: lua_CFunction, upvalues: impl IntoLuaMulti) -> mlua::Re
     unsafe { lua.exec_raw(upvalues, |L| lua_pushcclosure(L, f, lua_gettop(L))) }
 }
 
-/// Sets a callback of an object, in its table of user values, which [`State::enlist`] has seen to.
+/// Gives an object the table in which its callbacks stand. Where such a table is the userdata's environment, mlua has
+/// seen to it.
+pub(super) fn add_callbacks(lua: &Lua, object: &AnyUserData) -> mlua::Result<()> {
+    // SAFETY: runs protected.
+    unsafe {
+        lua.exec_raw(object, |L| {
+            if lua_getuservalue(L, 1) != LUA_TTABLE {
+                lua_createtable(L, 0, 0);
+                lua_setuservalue(L, 1);
+            }
+            lua_settop(L, 0);
+        })
+    }
+}
+
+/// Sets a callback of an object, in the table that [`State::enlist`] has given it.
 pub(super) fn set_slot(lua: &Lua, object: &AnyUserData, slot: i32, value: Value) -> mlua::Result<()> {
     // SAFETY: runs protected.
     unsafe {

@@ -47,9 +47,9 @@ pub(super) const METHODS: [(&str, Method<Connection>); 19] = [
         let up = target.peer.client.state() == Activity::Connected;
         reply(args.lua, up.then(|| target.object.clone()))
     }),
-    ("global_connect", |state, target, args| reply(args.lua, connect(state, target, args.lua)?)),
+    ("global_connect", |state, target, args| reply(args.lua, connect(state, target)?)),
     ("global_disconnect", |state, target, args| {
-        disconnect(state, target, args.lua)?;
+        disconnect(state, target)?;
         reply(args.lua, ())
     }),
     ("global_is_connected", |_, target, args| {
@@ -127,7 +127,7 @@ pub(super) fn conn_create(state: &Rc<State>, args: Args<'_>) -> Reply {
         device_id: default(state, args.lua)?.face.device_id(),
         debug: Default::default(),
     };
-    apply(state, &target, args.lua, config)?;
+    apply(state, &target, config)?;
     reply(args.lua, target.object)
 }
 
@@ -182,7 +182,7 @@ pub(super) fn check(state: &State, config: Config) -> Result<Config, Problem> {
 }
 
 /// Puts a checked configuration in force.
-pub(super) fn apply(state: &Rc<State>, target: &Target, lua: &Lua, config: Config) -> Result<(), Raise> {
+pub(super) fn apply(state: &Rc<State>, target: &Target, config: Config) -> Result<(), Raise> {
     let connection = &target.face;
     if config.main.max_qos_given {
         target.peer.client.set_max_qos(None);
@@ -190,9 +190,9 @@ pub(super) fn apply(state: &Rc<State>, target: &Target, lua: &Lua, config: Confi
     connection.section.set(0);
     connection.config.replace(Some(config));
     if connection.with_section(0, Section::is_usable) == Some(true) {
-        start(state, target, lua)
+        start(state, target)
     } else {
-        disconnect(state, target, lua)
+        disconnect(state, target)
     }
 }
 
@@ -205,14 +205,14 @@ fn set_config(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
         device_id: old.as_ref().map_or(String::new(), |old| old.device_id.clone()),
         debug: old.map(|old| old.debug).unwrap_or_default(),
     };
-    apply(state, target, args.lua, config)?;
+    apply(state, target, config)?;
     reply(args.lua, ())
 }
 
 // Connecting.
 
 /// Connects anew, whatever there is.
-fn start(state: &Rc<State>, target: &Target, lua: &Lua) -> Result<(), Raise> {
+fn start(state: &Rc<State>, target: &Target) -> Result<(), Raise> {
     let connection = &target.face;
     let options = {
         let config = connection.config.borrow();
@@ -223,7 +223,7 @@ fn start(state: &Rc<State>, target: &Target, lua: &Lua) -> Result<(), Raise> {
         plan::options(sections, &connection.device_id(), &state.map(), &mut brokers).map_err(Raise)?
     };
     forget_attempts(state, target);
-    target.connect(state, lua, options)
+    target.connect(state, options)
 }
 
 /// What Lua has taken of the attempts before this and not come to is not told.
@@ -243,22 +243,22 @@ fn forget_attempts(state: &State, target: &Target) {
 }
 
 /// Whether it is connected or tries to be from now on.
-fn connect(state: &Rc<State>, target: &Target, lua: &Lua) -> Result<bool, Raise> {
+fn connect(state: &Rc<State>, target: &Target) -> Result<bool, Raise> {
     if target.face.with_section(0, Section::is_usable) != Some(true) {
         return Ok(false);
     }
     match target.peer.client.state() {
-        Activity::Idle => start(state, target, lua)?,
+        Activity::Idle => start(state, target)?,
         Activity::Connected => {}
         Activity::Connecting | Activity::Reconnecting => target.peer.client.hasten(),
     }
     Ok(true)
 }
 
-fn disconnect(state: &Rc<State>, target: &Target, lua: &Lua) -> Result<(), Raise> {
+fn disconnect(state: &Rc<State>, target: &Target) -> Result<(), Raise> {
     target.peer.client.close();
     forget_attempts(state, target);
-    target.let_go(state, lua)
+    target.let_go(state)
 }
 
 /// Of `handlers.lua`: whom to connect as, for the script to change.

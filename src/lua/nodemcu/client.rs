@@ -193,7 +193,7 @@ fn connect(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     }
     target.set(args, slot::NOK, request.nok)?;
     device.connected_at.set(state.steps.get());
-    target.connect(state, args.lua, options)?;
+    target.connect(state, options)?;
     reply(args.lua, true)
 }
 
@@ -347,6 +347,6 @@ fn close(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     }
     target.set(args, slot::OK, None)?;
     target.set(args, slot::NOK, None)?;
-    target.let_go(state, args.lua)?;
+    target.let_go(state)?;
     reply(args.lua, ())
 }
