@@ -28,6 +28,10 @@ impl Kind for Device {
 impl Target {
     /// Fills a slot with a function, or empties it.
     fn set(&self, args: &Args<'_>, slot: i32, function: Option<mlua::Function>) -> Result<(), Raise> {
+        // nil would take room in the table too
+        if function.is_none() && !self.peer.has(slot) {
+            return Ok(());
+        }
         self.peer.fill(slot, function.is_some());
         let value = function.map_or(Value::Nil, Value::Function);
         Ok(hot::set_slot(args.lua, &self.object, slot, value)?)
