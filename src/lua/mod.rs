@@ -258,9 +258,9 @@ fn reply(lua: &Lua, values: impl IntoLuaMulti) -> Reply {
 
 /// Everything of one Lua state. Never borrowed while Lua runs.
 struct State {
-    /// All clients and timers by key; weak.
+    /// Clients and timers by key; weak.
     objects: Table,
-    /// Those of them that live without being referred to.
+    /// The others, which live without being referred to.
     anchors: Table,
     queue: Arc<EventQueue>,
     cursor: Cursor,
@@ -356,11 +356,13 @@ impl State {
 
     /// Lets an object live without being referred to.
     fn anchor(&self, key: u32, object: &AnyUserData) -> mlua::Result<()> {
-        self.anchors.raw_set(key, object)
+        self.anchors.raw_set(key, object)?;
+        self.objects.raw_set(key, Value::Nil)
     }
 
     /// Leaves an object to the collector.
     fn release(&self, key: u32) -> mlua::Result<()> {
+        self.objects.raw_set(key, self.anchors.raw_get::<Value>(key)?)?;
         self.anchors.raw_set(key, Value::Nil)
     }
 
