@@ -6,6 +6,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -457,17 +458,17 @@ impl State {
             None => Duration::MAX,
             Some(at) => at.saturating_duration_since(Instant::now()),
         };
-        let (peers, sockets) = if left.is_zero() { (vec![], vec![]) } else { self.lent_sockets() };
-        let waited = self.queue.wait(left.min(SLICE), &sockets, |readable| {
-            for (n, peer) in peers.iter().enumerate() {
+        let lent = if left.is_zero() { [const { None }; MAX_SOCKETS] } else { self.lent_sockets() };
+        let lent = || lent.iter().flatten();
+        let sockets = lent().map(|(_, socket)| socket.as_fd());
+        let waited = self.queue.wait(left.min(SLICE), sockets, |readable| {
+            for (n, (peer, _)) in lent().enumerate() {
                 if readable >> n & 1 == 1 && peer.client.serve() {
                     self.peers.mark_dirty(peer);
                 }
             }
         });
-        for peer in &peers {
-            peer.client.give_back();
-        }
+        lent().for_each(|(peer, _)| peer.client.give_back());
         match waited {
             Waited::Ready => Outcome::Ready,
             Waited::TimedOut if left <= SLICE => Outcome::TimedOut,
@@ -477,10 +478,12 @@ impl State {
 
     /// The sockets that Lua may read from while it waits: those of the clients that had events last. A message that
     /// comes there runs its callback without another thread in between.
-    fn lent_sockets(&self) -> (Vec<Rc<Peer>>, Vec<Tcp>) {
-        let recent = self.cursor.recent.get();
-        let peers = recent.into_iter().filter_map(|key| self.peers.get(key));
-        peers.filter_map(|peer| peer.client.lend().map(|socket| (peer, socket))).unzip()
+    fn lent_sockets(&self) -> [Option<(Rc<Peer>, Tcp)>; MAX_SOCKETS] {
+        self.cursor.recent.get().map(|key| {
+            let peer = self.peers.get(key)?;
+            let socket = peer.client.lend()?;
+            Some((peer, socket))
+        })
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::process;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,7 +16,6 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 
 use crate::client::Sink;
-use crate::net::Tcp;
 
 /// Log and trace lines that wait to be delivered; more are counted and dropped.
 const MAX_LINES: usize = 10_000;
@@ -180,7 +179,12 @@ impl EventQueue {
 
     /// Blocks until there are entries or one of `sockets`, at most [`MAX_SOCKETS`], is readable, at most for `timeout`.
     /// Which of the sockets are, as bits, is told to `serve`; a wait that this ends is over as if there were entries.
-    pub(crate) fn wait(&self, timeout: Duration, sockets: &[Tcp], serve: impl FnOnce(u32)) -> Waited {
+    pub(crate) fn wait<'a>(
+        &self,
+        timeout: Duration,
+        sockets: impl Iterator<Item = BorrowedFd<'a>>,
+        serve: impl FnOnce(u32),
+    ) -> Waited {
         let fd = {
             let mut inner = self.inner.lock();
             if !inner.entries.is_empty() || inner.lost > 0 {
@@ -199,14 +203,14 @@ impl EventQueue {
             tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: timeout.subsec_nanos().into(),
         };
-        let mut fds: [_; 1 + MAX_SOCKETS] = std::array::from_fn(|n| {
-            let fd = match n.checked_sub(1) {
-                Some(n) if n < sockets.len() => sockets[n].as_fd(),
-                _ => (*fd).as_fd(),
-            };
-            PollFd::from_borrowed_fd(fd, PollFlags::IN)
-        });
-        let fds = &mut fds[..=sockets.len()];
+        let poll = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
+        let mut fds: [_; 1 + MAX_SOCKETS] = std::array::from_fn(|_| poll((*fd).as_fd()));
+        let mut count = 1;
+        for (place, socket) in fds[1..].iter_mut().zip(sockets) {
+            *place = poll(socket);
+            count += 1;
+        }
+        let fds = &mut fds[..count];
         let outcome = rustix::event::poll(fds, Some(&timeout));
         self.inner.lock().waiting = false;
         match outcome {
@@ -251,6 +255,8 @@ impl Sink for EventQueue {
 
 #[cfg(test)]
 mod tests {
+    use std::iter::empty;
+
     use super::*;
 
     fn readable(number: RawFd, queue: &EventQueue) -> bool {
@@ -287,7 +293,7 @@ mod tests {
         let queue = EventQueue::new().expect("a descriptor");
         queue.push(Entry::Timer(Instant::now()));
         assert!(!queue.inner.lock().signalled);
-        assert_eq!(queue.wait(Duration::from_secs(60), &[], |_| {}), Waited::Ready);
+        assert_eq!(queue.wait(Duration::from_secs(60), empty(), |_| {}), Waited::Ready);
     }
 
     #[test]
@@ -300,10 +306,10 @@ mod tests {
                 }
                 queue.push(Entry::Client(7));
             });
-            assert_eq!(queue.wait(Duration::from_secs(60), &[], |_| {}), Waited::Ready);
+            assert_eq!(queue.wait(Duration::from_secs(60), empty(), |_| {}), Waited::Ready);
         });
         assert!(matches!(queue.pop(), Some(Entry::Client(7))));
-        assert_eq!(queue.wait(Duration::ZERO, &[], |_| {}), Waited::TimedOut);
+        assert_eq!(queue.wait(Duration::ZERO, empty(), |_| {}), Waited::TimedOut);
     }
 
     #[test]
