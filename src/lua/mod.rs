@@ -258,9 +258,9 @@ fn reply(lua: &Lua, values: impl IntoLuaMulti) -> Reply {
 
 /// Everything of one Lua state. Never borrowed while Lua runs.
 struct State {
-    /// Clients and timers by key; weak.
+    /// The clients, timers and lookups that live while something refers to them, by key; weak.
     objects: Table,
-    /// The others, which live without being referred to.
+    /// The others, which live without that.
     anchors: Table,
     queue: Arc<EventQueue>,
     cursor: Cursor,

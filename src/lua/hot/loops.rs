@@ -10,8 +10,8 @@ use crate::lua::event_loop::{Call, Deadline, How, Marks, Outcome, STATE, Step, T
 use crate::lua::peer::slot;
 
 // The upvalues of the loops, after the shell.
-/// The objects by key (weak) and the state's own callbacks, the objects that are anchored, a Lua function
-/// that does nothing, and the one of `nodemcu/credentials.lua`.
+/// The objects that are not anchored, by key (weak), with the state's own callbacks; those that are; a Lua function that does
+/// nothing, and the one of `nodemcu/credentials.lua`.
 const OBJECTS: c_int = 2;
 const ANCHORS: c_int = 3;
 const NOTHING: c_int = 4;
