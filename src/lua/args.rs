@@ -4,6 +4,7 @@
 //! Nothing is converted by mlua's `FromLua`: its errors are userdata and have their own wording. A function takes its
 //! [`Args`], asks each [`Arg`] for what it needs, and returns the [`Raise`] that comes back when it is not there.
 
+use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -62,7 +63,7 @@ impl<'a> Args<'a> {
         let missing = self.values.is_empty();
         let value = self.values.pop_front().unwrap_or(Value::Nil);
         self.before += 1;
-        Arg { lua: self.lua, name: self.name, n: self.before, key: None, value, missing }
+        Arg { lua: self.lua, name: self.name, n: self.before, key: None, value: Cow::Owned(value), missing }
     }
 
     /// How many arguments there are.
@@ -79,7 +80,7 @@ impl<'a> Args<'a> {
             n: n + self.before,
             key: None,
             missing: value.is_none(),
-            value: value.cloned().unwrap_or(Value::Nil),
+            value: value.map_or(Cow::Owned(Value::Nil), Cow::Borrowed),
         }
     }
 }
@@ -91,7 +92,7 @@ pub(crate) struct Arg<'a> {
     name: &'static str,
     n: usize,
     key: Option<&'a str>,
-    pub(crate) value: Value,
+    pub(crate) value: Cow<'a, Value>,
     /// Nothing stands there, not even nil.
     missing: bool,
 }
@@ -99,12 +100,12 @@ pub(crate) struct Arg<'a> {
 impl<'a> Arg<'a> {
     /// A field of this argument, which is a table.
     pub(crate) fn field(&self, table: &Table, key: &'a str) -> Result<Arg<'a>, Raise> {
-        let value: Value = table.raw_get(key)?;
-        Ok(Arg { lua: self.lua, name: self.name, n: self.n, key: Some(key), value, missing: false })
+        Ok(self.inside(Some(key), table.raw_get(key)?))
     }
 
     /// A key or a value found while walking over this argument, which is a table.
     pub(crate) fn inside(&self, key: Option<&'a str>, value: Value) -> Arg<'a> {
+        let value = Cow::Owned(value);
         Arg { lua: self.lua, name: self.name, n: self.n, key, value, missing: false }
     }
 
@@ -129,7 +130,7 @@ impl<'a> Arg<'a> {
 
     /// `bad argument #N to 'name' (what was expected, got what)`.
     pub(crate) fn fail(&self, expected: impl fmt::Display) -> Raise {
-        let got = match &self.value {
+        let got = match &*self.value {
             Value::Nil if self.missing => "no value".into(),
             Value::Integer(number) => number.to_string(),
             Value::Number(number) => number.to_string(),
@@ -142,7 +143,7 @@ impl<'a> Arg<'a> {
 
     /// A string of any bytes.
     pub(crate) fn bytes(&self) -> Result<LuaString, Raise> {
-        match &self.value {
+        match &*self.value {
             Value::String(string) => Ok(string.clone()),
             number @ (Value::Integer(_) | Value::Number(_)) => {
                 self.lua.coerce_string(number.clone())?.ok_or_else(|| self.fail("string"))
@@ -191,7 +192,7 @@ impl<'a> Arg<'a> {
 
     /// A list of strings that MQTT can carry.
     pub(crate) fn strings(&self) -> Result<Vec<String>, Raise> {
-        let Value::Table(list) = &self.value else { return Err(self.fail("list of strings")) };
+        let Value::Table(list) = &*self.value else { return Err(self.fail("list of strings")) };
         if list.pairs::<Value, Value>().count() != list.raw_len() {
             return Err(self.reject("list of strings expected, got a table with other keys"));
         }
@@ -232,9 +233,12 @@ impl<'a> Arg<'a> {
     }
 
     fn as_number(&self) -> Option<f64> {
-        // Of other values mlua finds numbers in none, but would have to put them on the stack to see that.
-        let may_be = matches!(self.value, Value::Integer(_) | Value::Number(_) | Value::String(_));
-        may_be.then(|| self.lua.coerce_number(self.value.clone()).ok().flatten()).flatten()
+        match &*self.value {
+            Value::Integer(number) => Some(*number as f64),
+            Value::Number(number) => Some(*number),
+            string @ Value::String(_) => self.lua.coerce_number(string.clone()).ok().flatten(),
+            _ => None,
+        }
     }
 
     /// A whole number.
@@ -261,7 +265,7 @@ impl<'a> Arg<'a> {
 
     fn as_integer(&self) -> Result<Option<i64>, Raise> {
         #[allow(clippy::unnecessary_cast, reason = "LuaJIT's integers have another type")]
-        Ok(self.lua.coerce_integer(self.value.clone())?.map(|number| number as i64))
+        Ok(self.lua.coerce_integer((*self.value).clone())?.map(|number| number as i64))
     }
 
     /// A quality of service.
@@ -272,7 +276,7 @@ impl<'a> Arg<'a> {
 
     /// 0, 1 or a boolean.
     pub(crate) fn flag(&self) -> Result<bool, Raise> {
-        match &self.value {
+        match &*self.value {
             Value::Boolean(flag) => Ok(*flag),
             _ => match self.as_number() {
                 Some(0.0) => Ok(false),
@@ -292,7 +296,7 @@ impl<'a> Arg<'a> {
     }
 
     pub(crate) fn function(&self) -> Result<Function, Raise> {
-        match &self.value {
+        match &*self.value {
             Value::Function(function) => Ok(function.clone()),
             _ => Err(self.fail("function")),
         }
@@ -300,7 +304,7 @@ impl<'a> Arg<'a> {
 
     /// A function, or none for nil.
     pub(crate) fn function_or_nil(&self) -> Result<Option<Function>, Raise> {
-        match &self.value {
+        match &*self.value {
             Value::Function(function) => Ok(Some(function.clone())),
             Value::Nil => Ok(None),
             _ => Err(self.fail("function or nil")),
@@ -308,27 +312,51 @@ impl<'a> Arg<'a> {
     }
 
     pub(crate) fn table(&self) -> Result<Table, Raise> {
-        match &self.value {
+        match &*self.value {
             Value::Table(table) => Ok(table.clone()),
             _ => Err(self.fail("table")),
         }
     }
 
     /// The fields of a table whose keys are all among `known`.
-    pub(crate) fn record(&self, known: &[&str]) -> Result<Table, Raise> {
-        let table = self.table()?;
-        for pair in table.pairs::<Value, Value>() {
-            let (key, _) = pair?;
-            let is_known = matches!(&key, Value::String(key) if known.iter().any(|known| *key == *known));
-            if !is_known {
-                let key = match self.lua.coerce_string(key.clone())? {
-                    Some(key) => format!("'{}'", key.to_string_lossy()),
-                    None => format!("a {} as key", kind(&key)),
-                };
-                return Err(self.reject(format_args!("one of {} expected, got {key}", known.join(", "))));
+    pub(crate) fn record<'k>(&'k self, known: &[&'k str]) -> Result<Record<'k>, Raise> {
+        let Value::Table(table) = &*self.value else { return Err(self.fail("table")) };
+        let mut fields = Vec::new();
+        let mut unknown = None;
+        table.for_each(|key: Value, value: Value| {
+            let name = key.as_string().map(|name| name.as_bytes());
+            let found = name.and_then(|name| known.iter().find(|known| *known.as_bytes() == *name));
+            match found {
+                Some(name) => fields.push((*name, value)),
+                None => {
+                    unknown.get_or_insert(key);
+                }
             }
+            Ok(())
+        })?;
+        if let Some(key) = unknown {
+            let key = match self.lua.coerce_string(key.clone())? {
+                Some(key) => format!("'{}'", key.to_string_lossy()),
+                None => format!("a {} as key", kind(&key)),
+            };
+            return Err(self.reject(format_args!("one of {} expected, got {key}", known.join(", "))));
         }
-        Ok(table)
+        Ok(Record { arg: self, fields })
+    }
+}
+
+/// What stands in a table that is an argument; none of it is nil.
+#[derive(Debug)]
+pub(crate) struct Record<'a> {
+    arg: &'a Arg<'a>,
+    fields: Vec<(&'a str, Value)>,
+}
+
+impl Record<'_> {
+    /// The field of this key, if there is one.
+    pub(crate) fn field(&self, key: &str) -> Option<Arg<'_>> {
+        let (key, value) = self.fields.iter().find(|(known, _)| *known == key)?;
+        Some(Arg { key: Some(key), value: Cow::Borrowed(value), missing: false, ..*self.arg })
     }
 }
 

@@ -131,19 +131,19 @@ fn start(state: &State, args: &Args<'_>) -> Reply {
             "faults",
         ];
         let table = arg.record(&known)?;
-        let field = |key| arg.field(&table, key).map(Arg::given);
-        let size = |key, min, default| match field(key)? {
+        let field = |key| table.field(key);
+        let size = |key, min, default| match field(key) {
             Some(arg) => Ok(arg.integer(min..=1 << 40)? as usize),
             None => Ok::<_, Raise>(default),
         };
-        options.port = field("port")?.map_or(Ok(0), |arg| arg.integer(0..=65535))? as u16;
-        options.users = field("users")?.map(|arg| users(&arg)).transpose()?;
+        options.port = field("port").map_or(Ok(0), |arg| arg.integer(0..=65535))? as u16;
+        options.users = field("users").map(|arg| users(&arg)).transpose()?;
         options.max_in_flight = size("max_in_flight", 1, options.max_in_flight)?;
         options.max_queue = size("max_queue", 0, options.max_queue)?;
         options.max_output = size("max_output", 0, options.max_output)?;
         options.max_received = size("max_received", 0, options.max_received)?;
-        kept = field("retained")?.map_or(Ok(Vec::new()), |arg| retained(&arg))?;
-        at_first = field("faults")?.map(|arg| faults(&arg)).transpose()?;
+        kept = field("retained").map_or(Ok(Vec::new()), |arg| retained(&arg))?;
+        at_first = field("faults").map(|arg| faults(&arg)).transpose()?;
     }
     options.time = super::testing::time(state);
     let port = options.port;
@@ -213,14 +213,14 @@ struct Wanted {
 impl Wanted {
     fn read(arg: &Arg<'_>) -> Result<Wanted, Raise> {
         let table = arg.record(&["client", "topic", "payload", "qos", "retain", "dup"])?;
-        let field = |key| arg.field(&table, key).map(Arg::given);
+        let field = |key| table.field(key);
         Ok(Wanted {
-            client: field("client")?.map(|arg| arg.text()).transpose()?,
-            topic: field("topic")?.map(|arg| arg.topic_filter()).transpose()?,
-            payload: field("payload")?.map(|arg| arg.bytes()).transpose()?,
-            qos: field("qos")?.map(|arg| arg.qos()).transpose()?,
-            retain: field("retain")?.map(|arg| arg.flag()).transpose()?,
-            dup: field("dup")?.map(|arg| arg.flag()).transpose()?,
+            client: field("client").map(|arg| arg.text()).transpose()?,
+            topic: field("topic").map(|arg| arg.topic_filter()).transpose()?,
+            payload: field("payload").map(|arg| arg.bytes()).transpose()?,
+            qos: field("qos").map(|arg| arg.qos()).transpose()?,
+            retain: field("retain").map(|arg| arg.flag()).transpose()?,
+            dup: field("dup").map(|arg| arg.flag()).transpose()?,
         })
     }
 
@@ -281,20 +281,20 @@ const FAULTS: [&str; 15] = [
 /// A table of faults.
 fn faults(arg: &Arg<'_>) -> Result<Faults, Raise> {
     let table = arg.record(&FAULTS)?;
-    let field = |key| arg.field(&table, key).map(Arg::given);
-    let flag = |key| field(key)?.map_or(Ok(false), |arg| arg.flag());
+    let field = |key| table.field(key);
+    let flag = |key| field(key).map_or(Ok(false), |arg| arg.flag());
     let mut faults = Faults::default();
-    if let Some(code) = field("connack")? {
+    if let Some(code) = field("connack") {
         let code = ConnectCode::new(code.integer(1..=5)? as u8).expect("checked above");
         faults.on_connect = OnConnect::Refuse(code);
     }
     if flag("ignore_connect")? {
         faults.on_connect = OnConnect::Ignore;
     }
-    if let Some(bytes) = field("answer_connect")? {
+    if let Some(bytes) = field("answer_connect") {
         faults.on_connect = OnConnect::Bytes(bytes.bytes()?.as_bytes().to_vec().into());
     }
-    faults.session_present = field("session_present")?.map(|arg| arg.flag()).transpose()?;
+    faults.session_present = field("session_present").map(|arg| arg.flag()).transpose()?;
     type NewCut = fn(u64) -> Cut;
     let cuts: [(&str, NewCut); 4] = [
         ("cut_after_bytes_received", Cut::BytesReceived),
@@ -303,17 +303,17 @@ fn faults(arg: &Arg<'_>) -> Result<Faults, Raise> {
         ("cut_after_packets_sent", Cut::PacketsSent),
     ];
     for (key, cut) in cuts {
-        if let Some(count) = field(key)? {
+        if let Some(count) = field(key) {
             faults.cut = Some(cut(count.integer(0..=1 << 40)? as u64));
         }
     }
-    faults.delay = field("delay")?.map_or(Ok(Duration::ZERO), |arg| arg.seconds(0.0, 3600.0))?;
-    faults.swallow = field("swallow")?.map_or(Ok(Kinds::default()), |arg| kinds(&arg))?;
-    faults.repeat = field("duplicate")?.map_or(Ok(Kinds::default()), |arg| kinds(&arg))?;
+    faults.delay = field("delay").map_or(Ok(Duration::ZERO), |arg| arg.seconds(0.0, 3600.0))?;
+    faults.swallow = field("swallow").map_or(Ok(Kinds::default()), |arg| kinds(&arg))?;
+    faults.repeat = field("duplicate").map_or(Ok(Kinds::default()), |arg| kinds(&arg))?;
     faults.byte_by_byte = flag("byte_by_byte")?;
     faults.deaf = flag("deaf")?;
-    faults.refuse_filters = field("refuse_filters")?.map_or(Ok(Vec::new()), |arg| arg.strings())?;
-    faults.max_qos = field("max_qos")?.map(|arg| arg.qos()).transpose()?;
+    faults.refuse_filters = field("refuse_filters").map_or(Ok(Vec::new()), |arg| arg.strings())?;
+    faults.max_qos = field("max_qos").map(|arg| arg.qos()).transpose()?;
     Ok(faults)
 }
 

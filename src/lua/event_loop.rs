@@ -10,9 +10,8 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::State;
-use super::event_queue::{Entry, MAX_SOCKETS, Waited};
+use super::event_queue::{Entry, MAX_SOCKETS, Sockets, Waited};
 use super::peer::{Peer, slot};
-use crate::net::Tcp;
 use crate::session::{Event, Events, Token};
 
 /// The key of the Lua state itself, whose callbacks are those of `mqtt.log` and `mqtt.trace`.
@@ -463,19 +462,13 @@ impl State {
             None => Duration::MAX,
             Some(at) => at.saturating_duration_since(Instant::now()),
         };
-        let mut lent = self.lent.take();
-        if !left.is_zero() {
-            self.lend(&mut lent);
-        }
+        let lent = if left.is_zero() { [const { None }; MAX_SOCKETS] } else { self.lend() };
         let waited = self.queue.wait(left.min(SLICE), &lent, |peer| {
             if peer.client.serve() {
                 self.peers.mark_dirty(peer);
             }
         });
-        for (_, peer) in lent.drain(..) {
-            peer.client.give_back();
-        }
-        self.lent.replace(lent);
+        lent.iter().flatten().for_each(|(_, peer)| peer.client.give_back());
         match waited {
             Waited::Ready => Outcome::Ready,
             Waited::TimedOut if left <= SLICE => Outcome::TimedOut,
@@ -483,12 +476,13 @@ impl State {
         }
     }
 
-    /// Adds the sockets that Lua may read from while it waits: those of the clients that had events last. A message that
+    /// The sockets that Lua may read from while it waits: those of the clients that had events last. A message that
     /// comes there runs its callback without another thread in between.
-    fn lend(&self, lent: &mut Vec<(Tcp, Rc<Peer>)>) {
-        let recent = self.cursor.recent.get().into_iter().take_while(|key| *key != 0);
-        let peers = recent.filter_map(|key| self.peers.get(key));
-        lent.extend(peers.filter_map(|peer| peer.client.lend().map(|socket| (socket, peer))));
+    fn lend(&self) -> Sockets<Rc<Peer>> {
+        self.cursor.recent.get().map(|key| {
+            let peer = self.peers.get(key)?;
+            Some((peer.client.lend()?, peer))
+        })
     }
 }
 

@@ -24,6 +24,9 @@ const MAX_LINES: usize = 10_000;
 /// The most sockets that Lua waits on beside the queue's own descriptor.
 pub(crate) const MAX_SOCKETS: usize = 4;
 
+/// Such sockets, and whose they are.
+pub(crate) type Sockets<T> = [Option<(Tcp, T)>; MAX_SOCKETS];
+
 /// A reason to look.
 #[derive(Debug)]
 pub(crate) enum Entry {
@@ -178,9 +181,9 @@ impl EventQueue {
         }
     }
 
-    /// Blocks until there are entries or one of `sockets`, at most [`MAX_SOCKETS`], is readable, at most for `timeout`.
-    /// What stands beside such a socket is given to `serve`; a wait that this ends is over as if there were entries.
-    pub(crate) fn wait<T>(&self, timeout: Duration, sockets: &[(Tcp, T)], serve: impl Fn(&T)) -> Waited {
+    /// Blocks until there are entries or one of `sockets` is readable, at most for `timeout`.
+    /// Whose it is is told to `serve`; a wait that this ends is over as if there were entries.
+    pub(crate) fn wait<T>(&self, timeout: Duration, sockets: &Sockets<T>, serve: impl Fn(&T)) -> Waited {
         let fd = {
             let mut inner = self.inner.lock();
             if !inner.entries.is_empty() || inner.lost > 0 {
@@ -199,14 +202,14 @@ impl EventQueue {
             tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: timeout.subsec_nanos().into(),
         };
-        let mut fds: [_; 1 + MAX_SOCKETS] = std::array::from_fn(|n| {
-            let fd = match n.checked_sub(1) {
-                Some(n) if n < sockets.len() => sockets[n].0.as_fd(),
-                _ => (*fd).as_fd(),
-            };
-            PollFd::from_borrowed_fd(fd, PollFlags::IN)
-        });
-        let fds = &mut fds[..=sockets.len()];
+        let poll = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
+        let mut fds: [_; 1 + MAX_SOCKETS] = std::array::from_fn(|_| poll((*fd).as_fd()));
+        let mut count = 1;
+        for (place, (socket, _)) in fds[1..].iter_mut().zip(sockets.iter().flatten()) {
+            *place = poll(socket.as_fd());
+            count += 1;
+        }
+        let fds = &mut fds[..count];
         let outcome = rustix::event::poll(fds, Some(&timeout));
         self.inner.lock().waiting = false;
         match outcome {
@@ -214,7 +217,7 @@ impl EventQueue {
             Err(Errno::INTR) => return Waited::Interrupted,
             _ => {}
         }
-        for (fd, (_, whose)) in fds[1..].iter().zip(sockets) {
+        for (fd, (_, whose)) in fds[1..].iter().zip(sockets.iter().flatten()) {
             if !fd.revents().is_empty() {
                 serve(whose);
             }
@@ -253,7 +256,7 @@ impl Sink for EventQueue {
 mod tests {
     use super::*;
 
-    const NO_SOCKETS: [(Tcp, ()); 0] = [];
+    const NO_SOCKETS: Sockets<()> = [const { None }; MAX_SOCKETS];
 
     fn readable(number: RawFd, queue: &EventQueue) -> bool {
         let fd = queue.inner.lock().fd.clone();

@@ -42,14 +42,13 @@ use mlua::{AnyUserData, Function, IntoLuaMulti, Lua, MultiValue, Table, Value};
 
 use crate::broker::Broker;
 use crate::client::{self, Clock, Stats};
-use crate::net::Tcp;
 use crate::sys;
 use args::{Args, Raise};
 use event_loop::Cursor;
 use event_queue::EventQueue;
 use nodemcu::host::Lookups;
 use nodemcu::tmr::Timers;
-use peer::{Peer, Peers, slot};
+use peer::Peers;
 
 #[doc(hidden)]
 pub use mgos::fuzz_config;
@@ -117,10 +116,6 @@ pub fn open_testing(lua: &Lua) -> mlua::Result<Table> {
 
 // Our names in the registry.
 const MODULES: &str = "nodemcu-mqtt.modules";
-/// All clients and timers by key; weak.
-const OBJECTS: &str = "nodemcu-mqtt.objects";
-/// Those of them that live without being referred to.
-const ANCHORS: &str = "nodemcu-mqtt.anchors";
 /// The callbacks of `mqtt.log` and `mqtt.trace`.
 const CALLBACKS: &str = "nodemcu-mqtt.callbacks";
 /// Lua's own `pcall`, whatever a script makes of the global.
@@ -138,25 +133,19 @@ fn modules(lua: &Lua, options: Options) -> mlua::Result<Table> {
         return Ok(modules);
     }
     let queue = EventQueue::new().map_err(mlua::Error::external)?;
-    let state = Rc::new(State::new(queue, options));
+    let state = Rc::new(State::new(lua, queue, options)?);
     let shell = hot::shell(lua, state.clone())?;
 
-    let objects = lua.create_table()?;
-    let weak = lua.create_table()?;
-    weak.raw_set("__mode", "v")?;
-    objects.set_metatable(Some(weak))?;
-    let anchors = lua.create_table()?;
     let callbacks = lua.create_table()?;
-    lua.set_named_registry_value(OBJECTS, &objects)?;
-    lua.set_named_registry_value(ANCHORS, &anchors)?;
+    state.objects.raw_set(event_loop::STATE, &callbacks)?;
     lua.set_named_registry_value(CALLBACKS, &callbacks)?;
     lua.set_named_registry_value(PCALL, lua.globals().raw_get::<Function>("pcall")?)?;
 
+    let (objects, anchors) = (state.objects.clone(), state.anchors.clone());
     let maker = Maker { lua, state, shell };
     let nothing = lua.load("").set_name("=mqtt").into_function()?;
     let credentials = nodemcu::mqtt::credentials(&maker)?;
     let mqtt = nodemcu::mqtt::open(&maker)?;
-    objects.raw_set(event_loop::STATE, callbacks)?;
     let upvalues = [
         Value::Table(objects),
         Value::Table(anchors),
@@ -223,12 +212,9 @@ impl Maker<'_> {
             let outcome = catch_unwind(AssertUnwindSafe(|| f(&state, args)));
             let panicked = |_| Err(Raise(INTERNAL_ERROR.to_owned()).into());
             match outcome.map_or_else(panicked, |result| result.map_err(Into::into)) {
-                Ok(mut results) => {
-                    results.push_front(Value::Boolean(true));
-                    Ok(results)
-                }
-                Err(Thrown::Raise(Raise(message))) => (false, message).into_lua_multi(lua),
-                Err(Thrown::Value(error)) => (Value::Nil, error).into_lua_multi(lua),
+                Ok(results) => Ok((Some(true), results)),
+                Err(Thrown::Raise(Raise(message))) => Ok((Some(false), message.into_lua_multi(lua)?)),
+                Err(Thrown::Value(error)) => Ok((None, error.into_lua_multi(lua)?)),
             }
         })
     }
@@ -272,10 +258,12 @@ fn reply(lua: &Lua, values: impl IntoLuaMulti) -> Reply {
 
 /// Everything of one Lua state. Never borrowed while Lua runs.
 struct State {
+    /// The clients, timers and lookups that live while something refers to them, by key; weak.
+    objects: Table,
+    /// The others, which live without that.
+    anchors: Table,
     queue: Arc<EventQueue>,
     cursor: Cursor,
-    /// The sockets that Lua waits on, in a wait only: kept for its memory.
-    lent: RefCell<Vec<(Tcp, Rc<Peer>)>>,
     peers: Peers,
     timers: Timers,
     lookups: Lookups,
@@ -303,12 +291,15 @@ struct State {
 }
 
 impl State {
-    fn new(queue: EventQueue, options: Options) -> State {
+    fn new(lua: &Lua, queue: EventQueue, options: Options) -> mlua::Result<State> {
         let Options { chip_id, map, as_esp8266 } = options;
-        State {
+        let objects = lua.create_table()?;
+        objects.set_metatable(Some(lua.create_table_from([("__mode", "v")])?))?;
+        Ok(State {
+            objects,
+            anchors: lua.create_table()?,
             queue: Arc::new(queue),
             cursor: Cursor::default(),
-            lent: RefCell::default(),
             peers: Peers::default(),
             timers: Timers::default(),
             lookups: Lookups::default(),
@@ -325,7 +316,7 @@ impl State {
             past: Cell::default(),
             last_key: Cell::new(event_loop::STATE),
             started: Instant::now(),
-        }
+        })
     }
 
     /// A key for a new object. Never given twice: after two thousand million it is an error.
@@ -364,19 +355,21 @@ impl State {
     }
 
     /// Lets an object live without being referred to.
-    fn anchor(&self, lua: &Lua, key: u32, object: &AnyUserData) -> mlua::Result<()> {
-        lua.named_registry_value::<Table>(ANCHORS)?.raw_set(key, object)
+    fn anchor(&self, key: u32, object: &AnyUserData) -> mlua::Result<()> {
+        self.anchors.raw_set(key, object)?;
+        self.objects.raw_set(key, Value::Nil)
     }
 
     /// Leaves an object to the collector.
-    fn release(&self, lua: &Lua, key: u32) -> mlua::Result<()> {
-        lua.named_registry_value::<Table>(ANCHORS)?.raw_set(key, Value::Nil)
+    fn release(&self, key: u32) -> mlua::Result<()> {
+        self.objects.raw_set(key, self.anchors.raw_get::<Value>(key)?)?;
+        self.anchors.raw_set(key, Value::Nil)
     }
 
     /// Makes an object findable by its key, and gives it a table of callbacks.
     fn enlist(&self, lua: &Lua, key: u32, object: &AnyUserData) -> mlua::Result<()> {
-        object.set_nth_user_value(slot::CONNECT as usize, Value::Nil)?;
-        lua.named_registry_value::<Table>(OBJECTS)?.raw_set(key, object)
+        hot::add_callbacks(lua, object)?;
+        self.objects.raw_set(key, object)
     }
 
     /// The userdata of a client was collected.
@@ -385,10 +378,9 @@ impl State {
         if sys::forked() {
             return;
         }
-        if let Some(peer) = self.peers.get(key) {
+        if let Some(peer) = self.peers.remove(key) {
             self.past.set(add(self.past.get(), peer.client.stats()));
         }
-        self.peers.remove(key);
     }
 
     /// The counters of all clients that there were.
@@ -420,7 +412,7 @@ mod tests {
     #[test]
     fn a_panic_is_an_error_of_the_script() {
         let lua = Lua::new();
-        let state = Rc::new(State::new(EventQueue::new().unwrap(), Options::default()));
+        let state = Rc::new(State::new(&lua, EventQueue::new().unwrap(), Options::default()).unwrap());
         let shell = hot::shell(&lua, state.clone()).unwrap();
         let maker = Maker { lua: &lua, state, shell };
         let plain = maker.function("plain", |_, _| -> Reply { panic!("on purpose") }).unwrap();

@@ -5,8 +5,10 @@
 //! client are collected with it. Rust only knows which slots are filled.
 
 use std::any::Any;
+use std::borrow::Borrow;
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::HashSet;
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::mem;
 use std::rc::Rc;
 
@@ -63,7 +65,7 @@ pub(crate) struct Peer {
     /// Every call keeps its own callback, instead of one slot for all.
     pub(crate) each: bool,
     /// The address of its userdata.
-    address: Cell<usize>,
+    address: usize,
     /// Which of the slots below 32 are filled.
     filled: Cell<u32>,
     /// How often one of those has been set.
@@ -78,14 +80,21 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    pub(crate) fn new(key: u32, client: Client, face: Rc<dyn Face>, device: bool, each: bool) -> Peer {
+    pub(crate) fn new(
+        key: u32,
+        address: usize,
+        client: Client,
+        face: Rc<dyn Face>,
+        device: bool,
+        each: bool,
+    ) -> Peer {
         Peer {
             key,
             client,
             face,
             device,
             each,
-            address: Cell::new(0),
+            address,
             filled: Cell::new(0),
             changes: Cell::new(0),
             anchored: Cell::new(false),
@@ -125,11 +134,67 @@ impl Peer {
     }
 }
 
+/// What a client is found by is a number of its own: an entry of such a set is half as large as one of a map.
+macro_rules! found_by {
+    ($entry:ident, $number:ident: $type:ty) => {
+        struct $entry(Rc<Peer>);
+
+        impl Borrow<$type> for $entry {
+            fn borrow(&self) -> &$type {
+                &self.0.$number
+            }
+        }
+
+        impl Hash for $entry {
+            fn hash<H: Hasher>(&self, hasher: &mut H) {
+                self.0.$number.hash(hasher);
+            }
+        }
+
+        impl PartialEq for $entry {
+            fn eq(&self, other: &$entry) -> bool {
+                self.0.$number == other.0.$number
+            }
+        }
+
+        impl Eq for $entry {}
+    };
+}
+
+found_by!(ByAddress, address: usize);
+found_by!(ByKey, key: u32);
+
+/// Spreads numbers that nobody picks to collide: a tenth of the work of the standard library's hasher.
+#[derive(Default)]
+struct Spread(u64);
+
+impl Hasher for Spread {
+    fn write(&mut self, bytes: &[u8]) {
+        unreachable!("hashing {bytes:?}, which is no number");
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.write_usize(number as usize);
+    }
+
+    fn write_usize(&mut self, number: usize) {
+        // 2^64 by the golden ratio; both halves, as a set looks at the highest bits and at the lowest
+        let product = number as u128 * 0x9E37_79B9_7F4A_7C15;
+        self.0 = (product >> 64) as u64 ^ product as u64;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+type Set<T> = RefCell<HashSet<T, BuildHasherDefault<Spread>>>;
+
 /// The clients of a Lua state, by the address of their userdata and by key.
 #[derive(Default)]
 pub(crate) struct Peers {
-    by_address: RefCell<HashMap<usize, Rc<Peer>>>,
-    by_key: RefCell<HashMap<u32, Rc<Peer>>>,
+    by_address: Set<ByAddress>,
+    by_key: Set<ByKey>,
     /// The one of NodeMCU's found last: most scripts have one client.
     cached: RefCell<Option<(usize, Rc<Peer>)>>,
     /// Those whose userdata is anchored.
@@ -141,21 +206,19 @@ pub(crate) struct Peers {
 }
 
 impl Peers {
-    /// Adds a client whose userdata lies at `address`.
-    pub(crate) fn insert(&self, address: usize, peer: Rc<Peer>) {
-        peer.address.set(address);
-        self.by_key.borrow_mut().insert(peer.key, peer.clone());
-        self.by_address.borrow_mut().insert(address, peer);
+    /// Adds a client.
+    pub(crate) fn insert(&self, peer: Rc<Peer>) {
+        self.by_key.borrow_mut().insert(ByKey(peer.clone()));
+        self.by_address.borrow_mut().insert(ByAddress(peer));
     }
 
-    /// Forgets a client whose userdata was collected. One that is still active is not given up: that happens only
-    /// when the interpreter ends, and [`take_active`](Self::take_active) is called next.
-    pub(crate) fn remove(&self, key: u32) {
+    /// Forgets a client whose userdata was collected, and returns it. One that is still active is not given up: that
+    /// happens only when the interpreter ends, and [`take_active`](Self::take_active) is called next.
+    pub(crate) fn remove(&self, key: u32) -> Option<Rc<Peer>> {
         *self.cached.borrow_mut() = None;
-        let peer = self.by_key.borrow_mut().remove(&key);
-        if let Some(peer) = peer {
-            self.by_address.borrow_mut().remove(&peer.address.get());
-        }
+        let ByKey(peer) = self.by_key.borrow_mut().take(&key)?;
+        self.by_address.borrow_mut().remove(&peer.address);
+        Some(peer)
     }
 
     /// Calls `f`, which must not call Lua, with the client of NodeMCU's module whose userdata lies at `address`.
@@ -177,17 +240,17 @@ impl Peers {
 
     /// The client whose userdata lies at `address`.
     pub(crate) fn at(&self, address: usize) -> Option<Rc<Peer>> {
-        self.by_address.borrow().get(&address).cloned()
+        self.by_address.borrow().get(&address).map(|entry| entry.0.clone())
     }
 
     /// The client of a key.
     pub(crate) fn get(&self, key: u32) -> Option<Rc<Peer>> {
-        self.by_key.borrow().get(&key).cloned()
+        self.by_key.borrow().get(&key).map(|entry| entry.0.clone())
     }
 
     /// All clients.
     pub(crate) fn all(&self) -> Vec<Rc<Peer>> {
-        self.by_key.borrow().values().cloned().collect()
+        self.by_key.borrow().iter().map(|entry| entry.0.clone()).collect()
     }
 
     /// Notes that a client's userdata is anchored; false if it was already.

@@ -79,8 +79,9 @@ impl<K: Kind> Target<K> {
         let options = ClientOptions { clock: state.clock.borrow().clone(), key };
         let client = Client::new(config, options, state.queue.clone());
         let face = Rc::new(face);
-        let peer = Rc::new(Peer::new(key, client, face.clone(), K::IS_DEVICE, each));
-        state.peers.insert(object.to_pointer().addr(), peer.clone());
+        let address = object.to_pointer().addr();
+        let peer = Rc::new(Peer::new(key, address, client, face.clone(), K::IS_DEVICE, each));
+        state.peers.insert(peer.clone());
         Ok(Target { peer, face, object })
     }
 
@@ -98,9 +99,9 @@ impl<K: Kind> Target<K> {
     }
 
     /// Connects it. From here on it lives until it is idle, whoever refers to it.
-    pub(crate) fn connect(&self, state: &State, lua: &Lua, options: Options) -> Result<(), Raise> {
+    pub(crate) fn connect(&self, state: &State, options: Options) -> Result<(), Raise> {
         if state.peers.activate(&self.peer) {
-            state.anchor(lua, self.peer.key, &self.object)?;
+            state.anchor(self.peer.key, &self.object)?;
         }
         state.cursor.note(self.peer.key);
         self.peer.client.connect(options);
@@ -108,10 +109,10 @@ impl<K: Kind> Target<K> {
     }
 
     /// Leaves it to the collector, now that it was closed: at once, or when it has nothing to do any more.
-    pub(crate) fn let_go(&self, state: &State, lua: &Lua) -> Result<(), Raise> {
+    pub(crate) fn let_go(&self, state: &State) -> Result<(), Raise> {
         if self.peer.anchored.get() && !self.peer.client.busy() {
             state.peers.deactivate(&self.peer);
-            state.release(lua, self.peer.key)?;
+            state.release(self.peer.key)?;
         } else {
             state.peers.leave(&self.peer);
         }

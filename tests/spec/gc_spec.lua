@@ -135,6 +135,26 @@ describe("an idle client", function()
   end)
 end)
 
+describe("a connected client", function()
+  after_each(support.finish)
+
+  it("holds neither callback of its connect any more, only those of on", function()
+    local weak = weak_table()
+    local broker = support.broker()
+    local client = mqtt.Client("connected")
+    local connected
+    client:on("connect", function() connected = true end)
+    apart(function()
+      local ok, nok = function() return weak end, function() return client end
+      weak[ok], weak[nok] = true, true
+      client:connect("127.0.0.1", broker.port, ok, nok)
+    end)
+    kit.eventually(function() return connected end)
+    assert.is_true(collected(weak))
+    client:close()
+  end)
+end)
+
 describe("a client that nothing refers to", function()
   after_each(support.finish)
 

@@ -10,8 +10,8 @@ use crate::lua::event_loop::{Call, Deadline, How, Marks, Outcome, STATE, Step, T
 use crate::lua::peer::slot;
 
 // The upvalues of the loops, after the shell.
-/// All objects by key (weak) and the state's own callbacks, the objects that are anchored, a Lua function
-/// that does nothing, and the one of `nodemcu/credentials.lua`.
+/// The objects that are not anchored, by key (weak), with the state's own callbacks; those that are; a Lua function that does
+/// nothing, and the one of `nodemcu/credentials.lua`.
 const OBJECTS: c_int = 2;
 const ANCHORS: c_int = 3;
 const NOTHING: c_int = 4;
@@ -141,7 +141,11 @@ impl Frame {
     #[inline]
     unsafe fn load(&mut self, L: *mut lua_State, key: u32) -> bool {
         if self.key != key {
-            lua_rawgeti(L, lua_upvalueindex(OBJECTS), key.into());
+            lua_rawgeti(L, lua_upvalueindex(ANCHORS), key.into());
+            if lua_type(L, -1) == LUA_TNIL {
+                lua_pop(L, 1);
+                lua_rawgeti(L, lua_upvalueindex(OBJECTS), key.into());
+            }
             if lua_type(L, -1) == LUA_TUSERDATA {
                 lua_getuservalue(L, -1);
             } else {
@@ -204,6 +208,8 @@ unsafe fn ask_credentials(L: *mut lua_State, frame: &mut Frame, key: u32) {
 
 /// Takes the anchor off an object.
 unsafe fn release(L: *mut lua_State, key: u32) {
+    lua_rawgeti(L, lua_upvalueindex(ANCHORS), key.into());
+    lua_rawseti(L, lua_upvalueindex(OBJECTS), key.into());
     lua_pushnil(L);
     lua_rawseti(L, lua_upvalueindex(ANCHORS), key.into());
 }

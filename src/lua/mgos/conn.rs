@@ -47,9 +47,9 @@ pub(super) const METHODS: [(&str, Method<Connection>); 19] = [
         let up = target.peer.client.state() == Activity::Connected;
         reply(args.lua, up.then(|| target.object.clone()))
     }),
-    ("global_connect", |state, target, args| reply(args.lua, connect(state, target, args.lua)?)),
+    ("global_connect", |state, target, args| reply(args.lua, connect(state, target)?)),
     ("global_disconnect", |state, target, args| {
-        disconnect(state, target, args.lua)?;
+        disconnect(state, target)?;
         reply(args.lua, ())
     }),
     ("global_is_connected", |_, target, args| {
@@ -127,7 +127,7 @@ pub(super) fn conn_create(state: &Rc<State>, args: Args<'_>) -> Reply {
         device_id: default(state, args.lua)?.face.device_id(),
         debug: Default::default(),
     };
-    apply(state, &target, args.lua, config)?;
+    apply(state, &target, config)?;
     reply(args.lua, target.object)
 }
 
@@ -182,7 +182,7 @@ pub(super) fn check(state: &State, config: Config) -> Result<Config, Problem> {
 }
 
 /// Puts a checked configuration in force.
-pub(super) fn apply(state: &Rc<State>, target: &Target, lua: &Lua, config: Config) -> Result<(), Raise> {
+pub(super) fn apply(state: &Rc<State>, target: &Target, config: Config) -> Result<(), Raise> {
     let connection = &target.face;
     if config.main.max_qos_given {
         target.peer.client.set_max_qos(None);
@@ -190,9 +190,9 @@ pub(super) fn apply(state: &Rc<State>, target: &Target, lua: &Lua, config: Confi
     connection.section.set(0);
     connection.config.replace(Some(config));
     if connection.with_section(0, Section::is_usable) == Some(true) {
-        start(state, target, lua)
+        start(state, target)
     } else {
-        disconnect(state, target, lua)
+        disconnect(state, target)
     }
 }
 
@@ -205,14 +205,14 @@ fn set_config(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
         device_id: old.as_ref().map_or(String::new(), |old| old.device_id.clone()),
         debug: old.map(|old| old.debug).unwrap_or_default(),
     };
-    apply(state, target, args.lua, config)?;
+    apply(state, target, config)?;
     reply(args.lua, ())
 }
 
 // Connecting.
 
 /// Connects anew, whatever there is.
-fn start(state: &Rc<State>, target: &Target, lua: &Lua) -> Result<(), Raise> {
+fn start(state: &Rc<State>, target: &Target) -> Result<(), Raise> {
     let connection = &target.face;
     let options = {
         let config = connection.config.borrow();
@@ -223,7 +223,7 @@ fn start(state: &Rc<State>, target: &Target, lua: &Lua) -> Result<(), Raise> {
         plan::options(sections, &connection.device_id(), &state.map(), &mut brokers).map_err(Raise)?
     };
     forget_attempts(state, target);
-    target.connect(state, lua, options)
+    target.connect(state, options)
 }
 
 /// What Lua has taken of the attempts before this and not come to is not told.
@@ -243,22 +243,22 @@ fn forget_attempts(state: &State, target: &Target) {
 }
 
 /// Whether it is connected or tries to be from now on.
-fn connect(state: &Rc<State>, target: &Target, lua: &Lua) -> Result<bool, Raise> {
+fn connect(state: &Rc<State>, target: &Target) -> Result<bool, Raise> {
     if target.face.with_section(0, Section::is_usable) != Some(true) {
         return Ok(false);
     }
     match target.peer.client.state() {
-        Activity::Idle => start(state, target, lua)?,
+        Activity::Idle => start(state, target)?,
         Activity::Connected => {}
         Activity::Connecting | Activity::Reconnecting => target.peer.client.hasten(),
     }
     Ok(true)
 }
 
-fn disconnect(state: &Rc<State>, target: &Target, lua: &Lua) -> Result<(), Raise> {
+fn disconnect(state: &Rc<State>, target: &Target) -> Result<(), Raise> {
     target.peer.client.close();
     forget_attempts(state, target);
-    target.let_go(state, lua)
+    target.let_go(state)
 }
 
 /// Of `handlers.lua`: whom to connect as, for the script to change.
@@ -312,24 +312,24 @@ fn send_handshake(_: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
 /// With what the script has made of the table: what it has taken out is not sent.
 fn with_opts(connect: ConnectOptions, opts: &Arg<'_>) -> Result<ConnectOptions, Raise> {
     let table = opts.record(&OPTS)?;
-    let field = |key| opts.field(&table, key).map(Arg::given);
-    let username = field("user_name")?.map(|it| it.text()).transpose()?;
-    let password = field("password")?.map(|it| it.short_bytes()).transpose()?;
+    let field = |key| table.field(key);
+    let username = field("user_name").map(|it| it.text()).transpose()?;
+    let password = field("password").map(|it| it.short_bytes()).transpose()?;
     if username.is_none() && password.is_some() {
         return Err(opts.reject("'user_name': string expected beside a password, got nil [MQTT-3.1.2-22]"));
     }
-    let message = field("will_message")?.map(|it| it.short_bytes()).transpose()?;
-    let retain = field("will_retain")?.map_or(Ok(false), |it| it.flag())?;
-    let topic = field("will_topic")?.map(|it| it.topic_name()).transpose()?;
+    let message = field("will_message").map(|it| it.short_bytes()).transpose()?;
+    let retain = field("will_retain").map_or(Ok(false), |it| it.flag())?;
+    let topic = field("will_topic").map(|it| it.topic_name()).transpose()?;
     let will =
         topic.map(|topic| Will { topic, message: message.unwrap_or_default(), qos: Qos::AtMostOnce, retain });
-    let keep_alive = field("keep_alive")?.map(|it| it.integer(0..=65535)).transpose()?;
+    let keep_alive = field("keep_alive").map(|it| it.integer(0..=65535)).transpose()?;
     Ok(ConnectOptions {
         username,
         password,
         will,
         keep_alive: keep_alive.map_or(connect.keep_alive, |seconds| seconds as u16),
-        clean_session: field("clean_session")?.map_or(Ok(connect.clean_session), |it| it.flag())?,
+        clean_session: field("clean_session").map_or(Ok(connect.clean_session), |it| it.flag())?,
         ..connect
     })
 }
@@ -342,7 +342,7 @@ fn subscribe(_: &Rc<State>, target: &Target, args: &Args<'_>, hears_all: bool) -
     let handler = args.at(2).function()?;
     let row = target.face.handlers.borrow_mut().subscribe(&filter, hears_all);
     let how = if hears_all { "events" } else { "messages" };
-    target.bind(args.lua, how, row, handler, args.at(3).value)?;
+    target.bind(args.lua, how, row, handler, args.at(3).value.into_owned())?;
     // never refused: the session keeps what it cannot send yet
     let filters = [(filter.as_str(), Qos::AtLeastOnce)];
     let outcome = target.peer.client.subscribe(&filters, Token::NONE, Sending::Soon);
@@ -366,7 +366,7 @@ fn unsubscribe(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
 
 fn add_global_handler(_: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     let handler = args.at(1).function()?;
-    add_global(target, args.lua, handler, args.at(2).value)?;
+    add_global(target, args.lua, handler, args.at(2).value.into_owned())?;
     reply(args.lua, ())
 }
 
@@ -386,7 +386,7 @@ pub(super) fn set_event_handler(state: &Rc<State>, target: &Target, args: &Args<
         target.clear(state, args.lua, old)?;
     }
     if let Some(handler) = handler {
-        let row = add_global(target, args.lua, handler, args.at(2).value)?;
+        let row = add_global(target, args.lua, handler, args.at(2).value.into_owned())?;
         connection.set_handler.set(Some(row));
     }
     reply(args.lua, ())
@@ -404,7 +404,7 @@ fn set_connect_fn(_: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     let function = args.at(1).function_or_nil()?;
     target.peer.client.ask_connect(function.is_some());
     let function = match function {
-        Some(function) => bind(args.lua, "connect", function, args.at(2).value)?.pop_front(),
+        Some(function) => bind(args.lua, "connect", function, args.at(2).value.into_owned())?.pop_front(),
         None => None,
     };
     target.set(args.lua, CONNECT, function.unwrap_or(Value::Nil))?;

@@ -92,6 +92,6 @@ fn put_in_force(state: &Rc<State>, args: &Args<'_>, config: Config) -> Reply {
     if !config.debug.stdout_topic.is_empty() || !config.debug.stderr_topic.is_empty() {
         args.lua.named_registry_value::<Function>(CONSOLE)?.call::<()>(())?;
     }
-    conn::apply(state, &target, args.lua, config)?;
+    conn::apply(state, &target, config)?;
     reply(args.lua, true)
 }

@@ -28,6 +28,10 @@ impl Kind for Device {
 impl Target {
     /// Fills a slot with a function, or empties it.
     fn set(&self, args: &Args<'_>, slot: i32, function: Option<mlua::Function>) -> Result<(), Raise> {
+        // nil would take room in the table too
+        if function.is_none() && !self.peer.has(slot) {
+            return Ok(());
+        }
         self.peer.fill(slot, function.is_some());
         let value = function.map_or(Value::Nil, Value::Function);
         Ok(hot::set_slot(args.lua, &self.object, slot, value)?)
@@ -141,7 +145,8 @@ const EVENTS: [(&str, i32); 8] = [
 fn on(_: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     let event = args.at(1);
     let name = event.bytes()?;
-    let Some((_, slot)) = EVENTS.into_iter().find(|(known, _)| name == *known) else {
+    let bytes = name.as_bytes();
+    let Some((_, slot)) = EVENTS.into_iter().find(|(known, _)| *bytes == *known.as_bytes()) else {
         let known = EVENTS.map(|(name, _)| name).join(", ");
         return Err(event.reject(format_args!("one of {known} expected, got {:?}", name.to_string_lossy())));
     };
@@ -192,7 +197,7 @@ fn connect(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     }
     target.set(args, slot::NOK, request.nok)?;
     device.connected_at.set(state.steps.get());
-    target.connect(state, args.lua, options)?;
+    target.connect(state, options)?;
     reply(args.lua, true)
 }
 
@@ -221,7 +226,7 @@ fn subscribe(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     let first = args.at(1);
     let mut filters: Vec<(String, Qos)> = Vec::new();
     let mut callback = args.at(2);
-    if let Value::Table(table) = &first.value {
+    if let Value::Table(table) = &*first.value {
         for pair in table.pairs::<Value, Value>() {
             let (filter, qos) = pair?;
             let filter = first.inside(None, filter).topic_filter()?;
@@ -256,7 +261,7 @@ fn subscribe(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
 fn unsubscribe(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     let first = args.at(1);
     let mut filters = Vec::new();
-    if let Value::Table(table) = &first.value {
+    if let Value::Table(table) = &*first.value {
         for pair in table.pairs::<Value, Value>() {
             filters.push(first.inside(None, pair?.0).topic_filter()?);
         }
@@ -346,6 +351,6 @@ fn close(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     }
     target.set(args, slot::OK, None)?;
     target.set(args, slot::NOK, None)?;
-    target.let_go(state, args.lua)?;
+    target.let_go(state)?;
     reply(args.lua, ())
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mlua::{Function, Table};
+use mlua::Function;
 
 use super::secure::{self, Secure};
 use crate::client::{Credentials, Policy, Server};
@@ -114,8 +114,8 @@ fn policy(arg: &Arg<'_>) -> Result<Option<Policy>, Raise> {
     if !arg.value.is_table() {
         return Ok(arg.flag()?.then(Policy::default));
     }
-    let table: Table = arg.record(&["min", "max"])?;
-    let wait = |key, default: Duration| match arg.field(&table, key)?.given() {
+    let table = arg.record(&["min", "max"])?;
+    let wait = |key, default: Duration| match table.field(key) {
         Some(field) => field.seconds(SHORTEST, LONGEST),
         None => Ok(default),
     };

@@ -59,6 +59,12 @@ impl Face for Device {
     #[inline]
     fn calls(&self, peer: &Peer, event: &Event<'_>, cursor: &Cursor) -> Calls {
         let call = |slot, with| peer.has(slot).then_some(Call { key: peer.key, slot, how: How::Keep, with });
+        // Such a call comes before those that stay: what is said to be empty is empty when the script runs.
+        let take = |slot, how, with| {
+            let call = call(slot, with)?;
+            peer.fill(slot, false);
+            Some(Call { how, ..call })
+        };
         match *event {
             Event::Message { topic, payload, qos, retain, dup, .. } => {
                 let (topic, payload) = (ptr::from_ref(topic), ptr::from_ref(payload));
@@ -86,18 +92,22 @@ impl Face for Device {
                 let with = With::Present(session_present);
                 let stays = self.ok_stays && !peer.has(slot::CONNECT);
                 let is_first = !self.accepted.replace(true);
-                let ok = call(slot::OK, with).filter(|_| stays || is_first);
-                let ok = ok.map(|call| if stays { call } else { Call { how: How::Once, ..call } });
-                peer.fill(slot::OK, stays && peer.has(slot::OK));
-                peer.fill(slot::NOK, false);
-                Calls(ok, call(slot::CONNECT, with))
+                let how = if is_first { How::Once } else { How::Forget };
+                let ok = if stays { call(slot::OK, with) } else { take(slot::OK, how, with) };
+                let nok = take(slot::NOK, How::Forget, With::Nothing);
+                if let Some(call) = call(slot::CONNECT, with) {
+                    cursor.add(call);
+                }
+                Calls(nok, ok)
             }
             Event::ConnectFailed { reason, detail } => {
                 let with = With::Reason(reason, ptr::from_ref(detail.as_bytes()));
-                let nok = call(slot::NOK, with).map(|call| Call { how: How::Once, ..call });
-                peer.fill(slot::OK, self.ok_stays && peer.has(slot::OK));
-                peer.fill(slot::NOK, false);
-                Calls(nok, call(slot::CONNFAIL, with))
+                let nok = take(slot::NOK, How::Once, with);
+                let ok = if self.ok_stays { None } else { take(slot::OK, How::Forget, With::Nothing) };
+                if let Some(call) = call(slot::CONNFAIL, with) {
+                    cursor.add(call);
+                }
+                Calls(ok, nok)
             }
             Event::Offline if self.announced.replace(false) => Calls::one(call(slot::OFFLINE, With::Nothing)),
             Event::Offline

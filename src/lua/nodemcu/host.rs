@@ -54,7 +54,7 @@ fn resolve(state: &Rc<State>, args: &Args<'_>) -> Reply {
     let object = args.lua.create_any_userdata(Lookup)?;
     state.enlist(args.lua, key, &object)?;
     hot::set_slot(args.lua, &object, slot::TIMER, Value::Function(callback))?;
-    state.anchor(args.lua, key, &object)?;
+    state.anchor(key, &object)?;
     state.lookups.0.set(state.lookups.0.get() + 1);
     let queue = state.queue.clone();
     reactor::spawn(async move {

@@ -137,17 +137,17 @@ fn new_client(state: &Rc<State>, args: Args<'_>) -> Reply {
     let table = if first.value.is_table() { Some(first.record(&KEYS)?) } else { None };
     // By name or by position; none for nil.
     let find = |key: &'static str| match &table {
-        Some(table) => first.field(table, key).map(Arg::given),
+        Some(table) => table.field(key),
         None => {
             let position = KEYS.iter().position(|known| *known == key);
             let place = position.filter(|&position| position < 6);
-            Ok(place.and_then(|position| args.at(position + 1).given()))
+            place.and_then(|position| args.at(position + 1).given())
         }
     };
-    let flag = |key, default| find(key)?.map_or(Ok(default), |arg| arg.flag());
+    let flag = |key, default| find(key).map_or(Ok(default), |arg| arg.flag());
 
     let clean_session = flag("cleansession", true)?;
-    let version = match find("protocol")? {
+    let version = match find("protocol") {
         None => Version::V311,
         Some(arg) => match &*arg.bytes()?.as_bytes() {
             b"3.1.1" => Version::V311,
@@ -155,13 +155,13 @@ fn new_client(state: &Rc<State>, args: Args<'_>) -> Reply {
             _ => return Err(arg.reject("\"3.1.1\" or \"3.1\" expected, got another string")),
         },
     };
-    let client_id = match find("clientid")? {
+    let client_id = match find("clientid") {
         None => state.default_id("NodeMCU"),
         Some(arg) => client_id(&arg, clean_session, version)?,
     };
-    let keep_alive = find("keepalive")?.map_or(Ok(60), |arg| arg.integer(0..=65535))? as u16;
+    let keep_alive = find("keepalive").map_or(Ok(60), |arg| arg.integer(0..=65535))? as u16;
     let mut username_function = None;
-    let username = match find("username")? {
+    let username = match find("username") {
         Some(arg) if arg.is_function() => {
             username_function = Some(arg.function()?);
             None
@@ -170,7 +170,7 @@ fn new_client(state: &Rc<State>, args: Args<'_>) -> Reply {
         None => None,
     };
     let mut password_function = None;
-    let password = match find("password")? {
+    let password = match find("password") {
         Some(arg) if username.is_none() && username_function.is_none() => {
             return Err(arg.reject("nothing expected without a user name, got a password [MQTT-3.1.2-22]"));
         }
@@ -181,10 +181,10 @@ fn new_client(state: &Rc<State>, args: Args<'_>) -> Reply {
         Some(arg) => Some(arg.short_bytes()?),
         None => None,
     };
-    let max_packet = find("max_message_length")?
+    let max_packet = find("max_message_length")
         .map(|arg| arg.integer(1..=MAX_PACKET as i64).map(|bytes| bytes as u32))
         .transpose()?;
-    let each = match find("callbacks")? {
+    let each = match find("callbacks") {
         None => false,
         Some(arg) => match &*arg.bytes()?.as_bytes() {
             b"last" => false,
@@ -193,16 +193,16 @@ fn new_client(state: &Rc<State>, args: Args<'_>) -> Reply {
         },
     };
     let limits = Limits::default();
-    let max_queue = match find("max_queue")? {
+    let max_queue = match find("max_queue") {
         None => limits.max_queue,
         Some(arg) => arg.integer(1..=1 << 40)? as usize,
     };
-    let inflight = match find("inflight")? {
+    let inflight = match find("inflight") {
         None => limits.inflight,
         Some(arg) => arg.integer(1..=65535)? as u16,
     };
     let resubscribe = flag("resubscribe", false)?;
-    let connect_timeout = match find("connect_timeout")? {
+    let connect_timeout = match find("connect_timeout") {
         None => Options::CONNECT_TIMEOUT,
         Some(arg) => arg.seconds(0.001, Duration::from_secs(86_400).as_secs_f64())?,
     };

@@ -45,9 +45,9 @@ impl Secure {
         }
         let known: &[&str] = if scheme.is_secure() { &KEYS } else { &["headers"] };
         let table = arg.record(known)?;
-        let field = |key| arg.field(&table, key).map(Arg::given);
+        let field = |key| table.field(key);
         let bytes = |key| -> Result<Option<Vec<u8>>, Raise> {
-            field(key)?.map(|it| Ok(it.bytes()?.as_bytes().to_vec())).transpose()
+            field(key).map(|it| Ok(it.bytes()?.as_bytes().to_vec())).transpose()
         };
         let pem = |key| Ok::<_, Raise>(bytes(key)?.map(|given| Pem::new(&given)));
         let mut secure = Secure {
@@ -55,16 +55,16 @@ impl Secure {
                 ca_cert: pem("ca_cert")?,
                 client_cert: pem("client_cert")?,
                 client_key: pem("client_key")?,
-                server_name: field("server_name")?.map(|it| it.text()).transpose()?,
+                server_name: field("server_name").map(|it| it.text()).transpose()?,
                 ..Tls::default()
             },
             ..Secure::default()
         };
-        if let Some(alpn) = field("alpn")? {
+        if let Some(alpn) = field("alpn") {
             secure.tls.alpn = alpn.strings()?.into_iter().map(String::into_bytes).collect();
         }
-        if let Some(suites) = field("cipher_suites")? {
-            secure.tls.cipher_suites = match &suites.value {
+        if let Some(suites) = field("cipher_suites") {
+            secure.tls.cipher_suites = match &*suites.value {
                 Value::String(_) => suites.text()?.split(':').map(str::to_owned).collect(),
                 _ => suites.strings()?,
             };
@@ -72,14 +72,14 @@ impl Secure {
                 return Err(suites.reject("at least one name expected, got none"));
             }
         }
-        if let Some(verify) = field("verify")? {
+        if let Some(verify) = field("verify") {
             secure.tls.verify = verify.flag()?;
         }
-        if let Some(headers) = field("headers")? {
+        if let Some(headers) = field("headers") {
             secure.headers = pairs(&headers)?;
         }
         for (one, other) in [("client_cert", "client_key"), ("psk_identity", "psk_key")] {
-            let (first, second) = (field(one)?, field(other)?);
+            let (first, second) = (field(one), field(other));
             if first.is_some() != second.is_some() {
                 let (given, missing) = if first.is_some() { (one, other) } else { (other, one) };
                 return Err(arg.reject(format_args!("'{missing}' expected beside '{given}', got none")));
@@ -87,7 +87,7 @@ impl Secure {
         }
         if let (Some(identity), Some(key)) = (bytes("psk_identity")?, bytes("psk_key")?) {
             for key in WITHOUT_PSK {
-                if let Some(field) = field(key)? {
+                if let Some(field) = field(key) {
                     return Err(field.fail("nothing beside psk_identity"));
                 }
             }

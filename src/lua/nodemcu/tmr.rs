@@ -274,7 +274,7 @@ fn register(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
         _ => Mode::Semi,
     };
     let callback = args.at(3).function()?;
-    disarm(state, args.lua, target)?;
+    disarm(state, target)?;
     hot::set_slot(args.lua, &target.object, slot::TIMER, Value::Function(callback))?;
     target.timer.mode.set(Some(mode));
     target.timer.interval.set(interval);
@@ -287,22 +287,22 @@ fn start(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     if target.timer.mode.get().is_none() || (running && !restart) {
         return reply(args.lua, false);
     }
-    arm(state, args.lua, target)?;
+    arm(state, target)?;
     reply(args.lua, true)
 }
 
 fn alarm(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     register(state, target, args)?;
-    arm(state, args.lua, target)?;
+    arm(state, target)?;
     reply(args.lua, true)
 }
 
 fn stop(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
-    reply(args.lua, disarm(state, args.lua, target)?)
+    reply(args.lua, disarm(state, target)?)
 }
 
 fn unregister(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
-    disarm(state, args.lua, target)?;
+    disarm(state, target)?;
     target.timer.mode.set(None);
     hot::set_slot(args.lua, &target.object, slot::TIMER, Value::Nil)?;
     reply(args.lua, ())
@@ -313,7 +313,7 @@ fn interval(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     if target.timer.mode.get().is_some() {
         target.timer.interval.set(interval);
         if target.timer.deadline.get().is_some() {
-            arm(state, args.lua, target)?;
+            arm(state, target)?;
         }
     }
     reply(args.lua, ())
@@ -331,8 +331,8 @@ fn interval_of(args: &Args<'_>) -> Result<Duration, Raise> {
 }
 
 /// Starts a timer, or starts it anew.
-fn arm(state: &Rc<State>, lua: &Lua, target: &Target) -> Result<(), Raise> {
-    state.anchor(lua, target.timer.key, &target.object)?;
+fn arm(state: &Rc<State>, target: &Target) -> Result<(), Raise> {
+    state.anchor(target.timer.key, &target.object)?;
     state.timers.remove(&target.timer);
     state.timers.insert(&target.timer, state.now() + target.timer.interval.get());
     state.timers.arm(state);
@@ -340,10 +340,10 @@ fn arm(state: &Rc<State>, lua: &Lua, target: &Target) -> Result<(), Raise> {
 }
 
 /// Stops a timer; false if it was not running.
-fn disarm(state: &Rc<State>, lua: &Lua, target: &Target) -> Result<bool, Raise> {
+fn disarm(state: &Rc<State>, target: &Target) -> Result<bool, Raise> {
     let was_running = state.timers.remove(&target.timer);
     if was_running {
-        state.release(lua, target.timer.key)?;
+        state.release(target.timer.key)?;
         state.timers.arm(state);
     }
     Ok(was_running)

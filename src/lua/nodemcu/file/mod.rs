@@ -218,7 +218,7 @@ fn name(arg: &Arg<'_>) -> Result<Vec<u8>, Raise> {
 /// So many bytes, or up to a character.
 fn read(file: &mut File, args: &Args<'_>) -> Reply {
     let what = args.at(1);
-    match &what.value {
+    match &*what.value {
         Value::Nil => read_chunk(file, args, CHUNK, None),
         Value::String(text) => match *text.as_bytes() {
             [end] => read_chunk(file, args, CHUNK, Some(end)),

@@ -77,7 +77,7 @@ struct Options {
 impl Options {
     /// What is no table is no options, as on the devices.
     fn of(arg: &Arg<'_>) -> Result<Options, Raise> {
-        let Value::Table(table) = &arg.value else {
+        let Value::Table(table) = &*arg.value else {
             return Ok(Options { depth: DEPTH, null: None, metatable: None });
         };
         let depth = match arg.field(table, "depth")?.given() {
@@ -116,7 +116,7 @@ fn read(_: &Rc<State>, mut args: Args<'_>) -> Result<MultiValue, Thrown> {
     const SIZE: i64 = 1024;
     let lua = args.lua;
     let object = own::<Encoder>(&mut args, "sjson.encoder")?;
-    let size = match &args.at(1).value {
+    let size = match &*args.at(1).value {
         Value::Integer(_) | Value::Number(_) => args.at(1).integer(i64::MIN..=i64::MAX)?.max(1),
         _ => SIZE,
     };
