@@ -118,9 +118,9 @@ impl Client {
         client
     }
 
-    /// A number that no other client of this process has, as long as there is a handle of this one or it says goodbye.
-    pub fn id(&self) -> usize {
-        Arc::as_ptr(&self.shared).addr()
+    /// A number that no other client of this process has (of four billion).
+    pub fn id(&self) -> u32 {
+        self.shared.id
     }
 
     /// The clock that it was made with.
@@ -345,6 +345,6 @@ impl Drop for Client {
 
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Client({:#x})", self.id())
+        write!(f, "Client({})", self.id())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
@@ -40,6 +40,7 @@ pub(super) const DIRECT_BYTES: usize = 256 * 1024;
 pub(super) const MAX_EVENTS_BYTES: usize = 4 << 20;
 
 pub(super) struct Shared {
+    pub(super) id: u32,
     pub(super) clock: Clock,
     sink: Arc<dyn Sink>,
     /// What the sink knows this client by.
@@ -123,7 +124,9 @@ enum Attention {
 
 impl Shared {
     pub(super) fn new(session: Session, options: ClientOptions, sink: Arc<dyn Sink>) -> Arc<Shared> {
+        static NEXT_ID: AtomicU32 = AtomicU32::new(1);
         Arc::new(Shared {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             clock: options.clock,
             sink,
             key: options.key,

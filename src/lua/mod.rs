@@ -349,7 +349,7 @@ impl State {
     fn close(&self) {
         log::unsubscribe(&self.queue);
         self.timers.clear();
-        let mut leaving: Vec<usize> = self.peers.all().iter().map(|peer| peer.client.id()).collect();
+        let mut leaving: Vec<u32> = self.peers.all().iter().map(|peer| peer.client.id()).collect();
         leaving.extend(self.peers.take_active().iter().map(|peer| peer.client.id()));
         client::shutdown_all(GOODBYE, |client| leaving.contains(&client.id()));
     }
