@@ -411,6 +411,15 @@ mod tests {
         assert_eq!(two, [("near", true), ("nearest", true)]);
         let after = sleep(Instant::now() + Duration::from_millis(5), "after");
         assert_eq!(next(), ("after", true));
+        std::thread::spawn({
+            let (clock, tell) = (clock.clone(), tell.clone());
+            move || {
+                let at = Instant::now() + Duration::from_millis(5);
+                smol::future::block_on(clock.sleep_until(at)); // which sets the timer on this thread
+                let _ = tell.send(("elsewhere", Instant::now() >= at));
+            }
+        });
+        assert_eq!(next(), ("elsewhere", true));
         drop((far, near, nearest, after));
         assert!(told.try_recv().is_err());
     }

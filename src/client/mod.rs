@@ -87,7 +87,7 @@ pub enum State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sending {
     /// Soon without further calls, as cheaply as may be: at once when nothing was sent for a millisecond, else together
-    /// with what follows within 300 µs.
+    /// with what follows within 300 µs, or until the lease of [`Client::give_back`] ends.
     Soon,
     /// The caller promises [`Client::flush`] when it is through with its batch; many bytes start earlier.
     AtFlush,

@@ -45,7 +45,7 @@ const NAME: &str = "mqtt-reactor";
 /// Starts the thread unless it runs.
 ///
 /// # Errors
-/// The system refuses another thread.
+/// The system refuses another thread, or there is no descriptor left.
 pub fn start() -> io::Result<()> {
     static STARTING: Mutex<()> = Mutex::new(());
     if RUNNING.load(Ordering::Acquire) {
@@ -60,7 +60,8 @@ pub fn start() -> io::Result<()> {
     sys::with_signals_blocked(|| {
         thread::Builder::new().name(NAME.into()).spawn(move || {
             IS_REACTOR.set(true);
-            // async-io starts its helper thread at first use: that has to happen here, where signals are blocked.
+            // Registering the timer is the first use of async-io, which starts its helper thread then: that has to
+            // happen here, where signals are blocked.
             let outcome = clock::make_timer();
             let is_started = outcome.is_ok();
             let _ = ready.send(outcome);

@@ -31,7 +31,7 @@ use crate::net;
 /// How long a caller that went on to other things keeps the socket …
 const LEASE: Duration = Duration::from_millis(1);
 
-/// … and how often that is doubled for one that comes back again and again: each end of a lease interrupts it when both
+/// … and how often that is doubled for one that comes back again and again: each look of the task interrupts it when both
 /// share a core.
 const DOUBLED: u8 = 2;
 
@@ -48,8 +48,9 @@ pub(super) struct Reader {
     busy: bool,
     /// The task looks after the lease by itself.
     watched: bool,
-    /// How often the lease has been doubled.
-    doubled: u8,
+    /// How often in a row the task has looked after the lease and found that the caller has it: once when it was asked to,
+    /// then at most once per lease.
+    looks: u8,
     /// How much came last.
     last: usize,
     /// Why the connection ends, found by a caller; until the task takes it.
@@ -150,7 +151,8 @@ impl Shared {
         if inner.reader.who != Who::Caller {
             return;
         }
-        inner.reader.who = Who::Lent(self.clock.now() + LEASE * (1 << inner.reader.doubled));
+        let doubled = inner.reader.looks.saturating_sub(1);
+        inner.reader.who = Who::Lent(self.clock.now() + LEASE * (1 << doubled));
         if !std::mem::replace(&mut inner.reader.watched, true) {
             let waker = inner.waker();
             drop(inner);
@@ -169,12 +171,10 @@ impl Inner {
         match self.reader.who {
             Who::Caller if !due => return false,
             Who::Lent(until) if !due && now < until => {
-                if self.session.unsent() == 0 {
-                    self.reader.doubled = DOUBLED.min(self.reader.doubled + 1);
-                }
+                self.reader.looks = (DOUBLED + 1).min(self.reader.looks + 1);
                 return false;
             }
-            _ => (self.reader.who, self.reader.doubled) = (Who::Task, 0),
+            _ => (self.reader.who, self.reader.looks) = (Who::Task, 0),
         }
         self.reader.busy = !self.paused;
         self.reader.busy
@@ -235,22 +235,22 @@ mod tests {
     }
 
     #[test]
-    fn the_lease_of_a_caller_that_comes_back_again_and_again_gets_longer_and_that_of_another_does_not() {
+    fn a_lease_is_longer_the_more_often_the_task_has_found_it_renewed() {
         let shared = Shared::new(Session::new(Config::default()), ClientOptions::default(), Arc::new(Nobody));
-        let lease = |renewed: bool| {
-            let given_back = Instant::now();
+        let look = |lapsed: bool, lasts: Duration| {
+            let before = Instant::now();
             shared.lock().reader.who = Who::Caller;
             shared.give_back();
+            let after = Instant::now();
             let mut inner = shared.lock();
             let Who::Lent(until) = inner.reader.who else { panic!("it is lent") };
-            assert_eq!(inner.begin_reading(if renewed { given_back } else { until }, false), !renewed);
-            until - given_back
+            assert!(until - before >= lasts && until.saturating_duration_since(after) <= lasts);
+            assert_eq!(inner.begin_reading(if lapsed { until } else { before }, false), lapsed);
         };
-        for (lasts, doubled) in [(1, 1), (2, 2), (4, 2), (4, 2)] {
-            assert!(lease(true) >= lasts * LEASE);
-            assert_eq!(shared.lock().reader.doubled, doubled);
+        for lasts in [1, 1, 2, 4, 4] {
+            look(false, lasts * LEASE);
         }
-        lease(false);
-        assert_eq!(shared.lock().reader.doubled, 0);
+        look(true, 4 * LEASE);
+        look(false, LEASE);
     }
 }

@@ -208,8 +208,8 @@ pub(crate) struct Peers {
 impl Peers {
     /// Adds a client.
     pub(crate) fn insert(&self, peer: Rc<Peer>) {
-        self.by_key.borrow_mut().insert(ByKey(peer.clone()));
-        self.by_address.borrow_mut().insert(ByAddress(peer));
+        self.by_key.borrow_mut().replace(ByKey(peer.clone()));
+        self.by_address.borrow_mut().replace(ByAddress(peer));
     }
 
     /// Forgets a client whose userdata was collected, and returns it. One that is still active is not given up: that
@@ -253,15 +253,13 @@ impl Peers {
         self.by_key.borrow().iter().map(|entry| entry.0.clone()).collect()
     }
 
-    /// Notes that a client's userdata is anchored; false if it was already.
-    pub(crate) fn activate(&self, peer: &Rc<Peer>) -> bool {
-        let fresh = !peer.anchored.replace(true);
-        if fresh {
+    /// Notes that a client's userdata is anchored.
+    pub(crate) fn activate(&self, peer: &Rc<Peer>) {
+        if !peer.anchored.replace(true) {
             let mut active = self.active.borrow_mut();
             peer.place.set(active.len() as u32);
             active.push(peer.clone());
         }
-        fresh
     }
 
     /// Notes that a client's userdata is no longer anchored.

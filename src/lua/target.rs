@@ -100,8 +100,9 @@ impl<K: Kind> Target<K> {
 
     /// Connects it. From here on it lives until it is idle, whoever refers to it.
     pub(crate) fn connect(&self, state: &State, options: Options) -> Result<(), Raise> {
-        if state.peers.activate(&self.peer) {
+        if !self.peer.anchored.get() {
             state.anchor(self.peer.key, &self.object)?;
+            state.peers.activate(&self.peer);
         }
         state.cursor.note(self.peer.key);
         self.peer.client.connect(options);

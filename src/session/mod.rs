@@ -120,6 +120,8 @@ pub struct Session {
     reading: bool,
     /// PINGREQ was sent on this accepted connection and nothing has come since.
     awaiting_ping: bool,
+    /// So many PINGREQ have no PINGRESP yet.
+    pings: u16,
     /// Unsent bytes up to the end of the PINGREQ that is waited for.
     ping_unsent: usize,
     /// QoS 1 and 2 are accepted while there is no connection.
@@ -160,6 +162,7 @@ impl Session {
             tick: None,
             reading: true,
             awaiting_ping: false,
+            pings: 0,
             ping_unsent: 0,
             offline_queue: config.keep_messages,
             copies: 0,
@@ -497,9 +500,9 @@ impl Session {
     }
 
     /// Whether the broker may send more over this connection than the end of it: messages, as it has subscriptions of ours
-    /// or may have, or answers.
+    /// or may have, or answers. A broker that subscribes for its clients is known by its first message only.
     pub fn may_receive(&self) -> bool {
-        self.listening || self.awaiting_ping || self.ids_in_use() > 0
+        self.listening || self.pings > 0 || self.ids_in_use() > 0 || self.deframer.is_partial()
     }
 
     /// Whether this connection did anything useful: an acknowledgement or a message came, or it has lasted for 5 s.

@@ -49,7 +49,10 @@ impl Session {
             Packet::Pubcomp(id) => self.handle_pubcomp(id),
             Packet::Suback { id, codes } => self.handle_suback(id, codes)?,
             Packet::Unsuback(id) => self.handle_unsuback(id),
-            Packet::Pingresp => self.tx.shrink(),
+            Packet::Pingresp => {
+                self.pings = self.pings.saturating_sub(1);
+                self.tx.shrink();
+            }
             Packet::Connack(_) => return Err(Error::SecondConnack),
             Packet::Connect(_)
             | Packet::Subscribe { .. }

@@ -25,6 +25,7 @@ impl Session {
         self.timers = Timers::default();
         self.deframer.reset();
         self.awaiting_ping = false;
+        self.pings = 0;
         self.ping_unsent = 0;
         self.reading = true;
         self.connected_at = None;

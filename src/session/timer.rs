@@ -59,6 +59,7 @@ impl Session {
         let stuck = self.ping_unsent > 0;
         if !stuck {
             self.send(Kind::Control, v4::pingreq);
+            self.pings = self.pings.saturating_add(1);
         }
         if self.state == State::Connected && !self.awaiting_ping {
             self.awaiting_ping = true;

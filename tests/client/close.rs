@@ -44,9 +44,13 @@ fn a_connection_with_unread_input_is_not_closed_before_the_broker_has_closed_it(
     let server = Listener::new();
     let mut tested = Tested::manual();
     let mut peer = tested.connected(&server, options(server.port()));
+    reactor::settle();
     let (let_go, held) = mpsc::channel();
     let holder = reactor::spawn(async move { held.recv() }); // so that nobody reads before `close`
     peer.send(&PINGRESP);
+    wait_until("PINGRESP lies in the socket", || {
+        tested.client.is_settled().1.is_some_and(|traffic| !traffic.is_done)
+    });
     tested.client.close();
     let_go.send(()).unwrap();
     drop(holder);

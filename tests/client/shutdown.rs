@@ -1,5 +1,7 @@
 //! The end of a process: everybody says goodbye, within one limit.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use mqtt::client::{Client, State, shutdown_all};
@@ -52,7 +54,7 @@ fn accepted_connections_get_their_data_and_disconnect_attempts_are_cut() {
 fn what_is_not_through_at_the_limit_is_cut() {
     let server = Listener::new();
     let (mut stuck, mut other) = (Tested::manual(), Tested::new());
-    let mut silent = stuck.connected(&server, options(server.port()));
+    let mut silent = stuck.connected(&server, keeping(server.port()));
     let mut peer = other.connected(&server, options(server.port()));
     // On a clock that stands still, a peer that never closes would be waited for for ever.
     let limit = Duration::from_millis(300);
@@ -70,15 +72,21 @@ fn what_is_not_through_at_the_limit_is_cut() {
 fn a_dropped_client_is_waited_for_as_well() {
     let server = Listener::new();
     let mut tested = Tested::new();
-    let mut peer = tested.connected(&server, options(server.port()));
+    let mut peer = tested.connected(&server, keeping(server.port()));
     let id = tested.client.id();
     tested.publish("t", &[0; 100], Qos::AtMostOnce).unwrap();
     drop(tested);
-    let broker = std::thread::spawn(move || {
-        peer.expect(&message("t", &[0; 100]));
-        peer.expect(&DISCONNECT);
-        peer.expect_eof();
+    let hangs_up = Arc::new(AtomicBool::new(false));
+    let broker = std::thread::spawn({
+        let hangs_up = hangs_up.clone();
+        move || {
+            peer.expect(&message("t", &[0; 100]));
+            peer.expect(&DISCONNECT);
+            peer.expect_eof();
+            hangs_up.store(true, Ordering::SeqCst);
+        }
     });
     shutdown_all(LIMIT, |client| client.id() == id);
+    assert!(hangs_up.load(Ordering::SeqCst), "not over before the broker has closed its side");
     broker.join().unwrap();
 }

@@ -313,9 +313,11 @@ fn sessions() -> Vec<Behaviour> {
     ]
 }
 
-/// After the caller has closed.
+/// After the caller has closed a connection over which something might still come.
 fn closing() -> Vec<Behaviour> {
     let mut all = Vec::new();
+    let closed =
+        |name: &str| violation(name).keeping_session().connected().step(Step::CloseClient).expect(&[0xE0, 0]);
     let after: [(&str, &[u8]); 7] = [
         ("a message", b"\x32\x06\0\x01t\0\x01x"),
         ("a malformed packet", &[0xF0, 0]),
@@ -326,11 +328,9 @@ fn closing() -> Vec<Behaviour> {
         ("256 MB announced", &[0x30, 0xFF, 0xFF, 0xFF, 0x7F, 0, 1, b't']),
     ];
     for (name, bytes) in after {
-        let close = violation(&format!("{name} after our DISCONNECT")).connected().step(Step::CloseClient);
-        let close = close.expect(&[0xE0, 0]).send(bytes);
-        all.push(close.step(Step::HalfClose));
+        let close = closed(&format!("{name} after our DISCONNECT"));
+        all.push(close.send(bytes).step(Step::HalfClose));
     }
-    let closed = |name: &str| violation(name).connected().step(Step::CloseClient).expect(&[0xE0, 0]);
     all.push(closed("connection kept open after our DISCONNECT"));
     all.push(closed("a reset after our DISCONNECT").step(Step::Reset));
     all

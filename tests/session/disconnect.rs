@@ -122,8 +122,12 @@ fn more_may_come_over_a_connection_when_the_broker_was_asked_for_something_or_ha
         driver.sent();
         driver.feed(&[0x90, 3, 0, 1, 0]); // SUBACK
     }));
+    assert!(case(true, &|driver| driver.feed(&publish(0x30, 0, "half of it")[..5])));
     let mut driver = Driver::connected_with(Config::default(), &Connect { keep_alive: 10, ..connect(true) });
+    driver.publish("x", 1, 0);
+    driver.sent();
     driver.pass(11.0).unwrap();
+    driver.feed(&puback(1)); // which proves that the broker lives, but is not the answer to PINGREQ
     assert!(driver.session.may_receive(), "PINGRESP");
     driver.feed(&PINGRESP);
     assert!(!driver.session.may_receive());

@@ -107,7 +107,8 @@ fn closure(lua: &Lua, f: lua_CFunction, upvalues: impl IntoLuaMulti) -> mlua::Re
     unsafe { lua.exec_raw(upvalues, |L| lua_pushcclosure(L, f, lua_gettop(L))) }
 }
 
-// The two that follow are run for every client, so without protection: on Lua 5.1 that makes three closures each time.
+// The two that follow are run for every client, so their look at the userdata is without protection: on Lua 5.1 that makes
+// three closures each time.
 
 /// Gives an object the table in which its callbacks stand.
 pub(super) fn add_callbacks(lua: &Lua, object: &AnyUserData) -> mlua::Result<()> {

@@ -59,7 +59,8 @@ impl Face for Device {
     #[inline]
     fn calls(&self, peer: &Peer, event: &Event<'_>, cursor: &Cursor) -> Calls {
         let call = |slot, with| peer.has(slot).then_some(Call { key: peer.key, slot, how: How::Keep, with });
-        // Such a call comes before those that stay: what is said to be empty is empty when the script runs.
+        // These calls come first, those that only forget before the one that runs: no script runs between the time when
+        // a slot is said to be empty and the time when it is.
         let take = |slot, how, with| {
             let call = call(slot, with)?;
             peer.fill(slot, false);
