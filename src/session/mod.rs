@@ -445,14 +445,6 @@ impl Session {
         Ok(())
     }
 
-    /// Whether the driver reads. While it holds back, the wait for PINGRESP rests; it starts anew after.
-    pub fn set_reading(&mut self, now: Instant, reading: bool) {
-        if self.reading != reading {
-            self.reading = reading;
-            self.await_ping_response(now);
-        }
-    }
-
     // What is to be done next.
 
     /// Bytes to write, unless a taken buffer is still being written.

@@ -83,6 +83,14 @@ impl Session {
         }
     }
 
+    /// Whether the driver reads. While it holds back, the wait for PINGRESP rests; it starts anew after.
+    pub fn set_reading(&mut self, now: Instant, reading: bool) {
+        if self.reading != reading {
+            self.reading = reading;
+            self.await_ping_response(now);
+        }
+    }
+
     pub(super) fn start_tick(&mut self, now: Instant) {
         match &self.tick {
             Some(every) => self.timers.set(Timer::Tick, now + **every),
