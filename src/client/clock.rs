@@ -246,9 +246,10 @@ impl Real {
 /// # Errors
 /// There is no descriptor left.
 pub(super) fn make_timer() -> io::Result<()> {
+    let new = || timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK);
     if TIMER.get().is_none() {
-        let timer =
-            timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK)?;
+        // To register one is the first use of async-io, which then takes three descriptors and panics without them.
+        let [timer, ..] = [new()?, new()?, new()?, new()?];
         let _ = TIMER.set(Async::new_nonblocking(File::from(timer))?);
     }
     Ok(())

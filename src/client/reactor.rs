@@ -60,8 +60,7 @@ pub fn start() -> io::Result<()> {
     sys::with_signals_blocked(|| {
         thread::Builder::new().name(NAME.into()).spawn(move || {
             IS_REACTOR.set(true);
-            // Registering the timer is the first use of async-io, which starts its helper thread then: that has to
-            // happen here, where signals are blocked.
+            // With this async-io starts its helper thread: that has to happen here, where signals are blocked.
             let outcome = clock::make_timer();
             let is_started = outcome.is_ok();
             let _ = ready.send(outcome);

@@ -233,6 +233,45 @@ describe("other processes", function()
     pipe:close()
   end)
 
+  it("fail to connect for want of descriptors, and connect when there are some", function()
+    local broker = support.broker()
+    local status, output = support.script([[
+      if not arg[2] then
+        local ended = os.execute(("ulimit -n 64; exec %s %s %s few"):format(arg[-1], arg[0], arg[1]))
+        os.exit((ended == true or ended == 0) and 0 or 1)
+      end
+      local mqtt = require("mqtt")
+      local client = mqtt.Client("many")
+      local outcome
+      local function ok() outcome = "connected" end
+      local function nok(_, _, detail) outcome = detail end
+      local free = 0
+      while outcome ~= "connected" do
+        local files = {}
+        local file = io.open("/dev/null")
+        while file do
+          files[#files + 1] = file
+          file = io.open("/dev/null")
+        end
+        for _ = 1, free do table.remove(files):close() end
+        outcome = nil
+        client:connect("127.0.0.1", arg[1], ok, nok)
+        assert(mqtt.wait(function() return outcome end, 10))
+        for _, open in ipairs(files) do open:close() end
+        print(free .. " " .. outcome)
+        free = free + 1
+      end
+      client:close()
+      assert(mqtt.run(10))
+    ]], broker.port)
+    assert.are.equal(0, status, output)
+    local lines = {}
+    for line in output:gmatch("[^\n]+") do lines[#lines + 1] = line end
+    assert.is_true(#lines > 2, output)
+    assert.matches("^%d+ connected$", table.remove(lines))
+    for _, line in ipairs(lines) do assert.matches("^%d+ cannot .*Too many open files", line) end
+  end)
+
   it("inherit no descriptor of ours", function()
     local broker = support.broker()
     local status, output = support.script([[
