@@ -2,21 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::File;
 use std::future::Future;
-use std::io::{self, Read};
+use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, LazyLock, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
-use rustix::time::{
-    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
-};
 use smol::Async;
 
 use super::reactor;
+use super::system_timer::SystemTimer;
 
 /// A source of now and sleep. Cheap to clone; clones are the same clock.
 #[derive(Clone, Default)]
@@ -216,7 +213,7 @@ impl Sleepers {
 static REAL: Mutex<Real> = Mutex::new(Real { sleepers: Sleepers::new(), rings: None });
 
 /// The timer: a descriptor, which any thread can set without waking the reactor. There from the reactor's start on.
-static TIMER: OnceLock<Async<File>> = OnceLock::new();
+static TIMER: OnceLock<Async<SystemTimer>> = OnceLock::new();
 
 struct Real {
     sleepers: Sleepers,
@@ -228,14 +225,7 @@ impl Real {
     /// Has the timer ring for the next sleeper.
     fn set_timer(&mut self) {
         self.rings = TIMER.get().zip(self.sleepers.first()).map(|(timer, at)| {
-            let wait = at.instant().saturating_duration_since(Instant::now());
-            let it_value = Timespec {
-                tv_sec: i64::try_from(wait.as_secs()).unwrap_or(i64::MAX),
-                tv_nsec: wait.subsec_nanos().max(u32::from(wait.is_zero())).into(), // 0 would stop it
-            };
-            let spec = Itimerspec { it_interval: Timespec::default(), it_value };
-            let set = timerfd_settime(timer, TimerfdTimerFlags::empty(), &spec);
-            debug_assert!(set.is_ok(), "a timer and a valid time: {set:?}");
+            timer.get_ref().set(at.instant());
             at
         });
     }
@@ -246,11 +236,11 @@ impl Real {
 /// # Errors
 /// There is no descriptor left.
 pub(super) fn make_timer() -> io::Result<()> {
-    let new = || timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK);
+    let new = SystemTimer::new;
     if TIMER.get().is_none() {
         // To register one is the first use of async-io, which then takes three descriptors and panics without them.
         let [timer, ..] = [new()?, new()?, new()?, new()?];
-        let _ = TIMER.set(Async::new_nonblocking(File::from(timer))?);
+        let _ = TIMER.set(Async::new_nonblocking(timer)?);
     }
     Ok(())
 }
@@ -266,8 +256,8 @@ pub(super) async fn keep_time() {
             woken
         };
         woken.into_iter().for_each(Waker::wake);
-        let rang = timer.read_with(|mut timer| timer.read(&mut [0; 8])).await;
-        debug_assert!(matches!(rang, Ok(8)), "nothing else can be read there: {rang:?}");
+        let rang = timer.read_with(SystemTimer::take).await;
+        debug_assert!(rang.is_ok(), "nothing else can be read there: {rang:?}");
     }
 }
 
@@ -284,6 +274,28 @@ impl Sleep {
     /// Until when.
     pub(super) fn deadline(&self) -> Instant {
         self.at.instant()
+    }
+
+    /// Sleeps until `at` instead, and `waker` is woken then. The timer of the system's is put off too, which is a call of it:
+    /// it would ring for nothing.
+    pub(super) fn put_off(&mut self, at: Instant, waker: &Waker) {
+        let before = (self.at, self.id);
+        self.at = Moment::new(at);
+        // dropped without the lock
+        let _old = if let Some(manual) = &self.manual {
+            let mut timeline = manual.timeline.lock();
+            let old = timeline.sleepers.by_deadline.remove(&before);
+            timeline.sleepers.put(self.at, &mut self.id, waker);
+            old
+        } else {
+            let mut real = REAL.lock();
+            let old = real.sleepers.by_deadline.remove(&before);
+            real.sleepers.put(self.at, &mut self.id, waker);
+            if real.rings.is_none_or(|rings| rings == before.0 || self.at < rings) {
+                real.set_timer();
+            }
+            old
+        };
     }
 }
 

@@ -159,10 +159,8 @@ impl Driver {
         }
         let next = {
             let mut inner = self.shared.enter(self.generation, cx).ok_or(End::Replaced)?;
-            [inner.session.poll_timeout(), inner.lingers_until(), inner.lease_ends()]
-                .into_iter()
-                .flatten()
-                .min()
+            inner.reader.watch(cx);
+            [inner.session.poll_timeout(), inner.lingers_until()].into_iter().flatten().min()
         };
         Ok(self.alarm.poll(next, &self.shared.clock, cx))
     }
@@ -300,24 +298,24 @@ impl Driver {
             };
             // Also before all is said: the peer may not read as long as it cannot write.
             let mut budget = BUDGET;
-            let lease_ends = loop {
+            let is_lent = loop {
                 {
                     let mut inner = self.shared.lock();
                     if peer_is_done || !inner.begin_reading(clock.now(), false) {
-                        break inner.lease_ends();
+                        break inner.reader.watch(cx);
                     }
                 }
                 let read = if budget > 0 { self.poll_discard(cx) } else { Poll::Pending };
                 self.shared.lock().end_reading(0);
                 match read {
-                    Poll::Pending => break None,
+                    Poll::Pending => break false,
                     Poll::Ready(Ok(n)) if n > 0 => (drained, budget) = (drained + n, budget - 1),
                     Poll::Ready(Ok(_)) => peer_is_done = true,
                     Poll::Ready(Err(_)) => return Poll::Ready(()),
                 }
             };
             // A peer that hangs up at DISCONNECT, as it has to, need not be told.
-            if all_out && !said && !peer_is_done && lease_ends.is_none() {
+            if all_out && !said && !peer_is_done && !is_lent {
                 match Pin::new(&mut self.stream).poll_close(cx) {
                     Poll::Ready(Ok(())) => {
                         said = true;
@@ -331,8 +329,7 @@ impl Driver {
             if enough || clock.now() >= deadline {
                 return Poll::Ready(());
             }
-            let next = lease_ends.map_or(deadline, |at| at.min(deadline));
-            if budget == 0 || alarm.poll(Some(next), &clock, cx) {
+            if budget == 0 || alarm.poll(Some(deadline), &clock, cx) {
                 cx.waker().wake_by_ref();
             }
             Poll::Pending

@@ -1,12 +1,12 @@
 //! The end of a connection or attempt by the caller: what is still to be said, and what must not be heard any more.
 
+use std::io;
 use std::time::Instant;
 
-use super::State;
 use super::dialogue::Pause;
 use super::reader::Reader;
 use super::shared::{DIRECT_BYTES, Inner, send};
-use super::traffic::is_readable;
+use super::{Clock, State};
 use crate::net;
 use crate::session::{Event, Events, Token};
 
@@ -25,7 +25,8 @@ impl Inner {
     /// Ends what is going on, by `close` (which flushes) or by another `connect` (which does not); whether there was an
     /// accepted connection. That one is left to its task with its last words; it is [`closing`](Self::closing) until they
     /// are said. `lends`: the caller may wait for the end of it at the socket.
-    pub(super) fn leave(&mut self, now: Instant, flush: bool, lends: bool) -> bool {
+    pub(super) fn leave(&mut self, clock: &Clock, flush: bool, lends: bool) -> bool {
+        let now = clock.now();
         let was_connected = self.state == State::Connected;
         self.generation += 1;
         let farewell = was_connected.then(|| {
@@ -41,7 +42,7 @@ impl Inner {
         }
         if let Some(farewell) = farewell {
             if farewell.socket.is_some() {
-                self.reader = Reader::lent_from(now);
+                self.reader = Reader::lent_from(clock, now);
             }
             self.farewell = Some(farewell);
             self.closing = true;
@@ -78,10 +79,13 @@ impl Inner {
         (bytes, socket)
     }
 
-    /// Whether nothing more can come but the broker's end of the connection. What came after the socket is closed would
-    /// make the system answer with a reset, which overtakes DISCONNECT.
+    /// Whether nothing more can come but the broker's end of the connection, or that has come. What came after the socket is
+    /// closed would make the system answer with a reset, which overtakes DISCONNECT.
     fn hears_no_more(&self, socket: &net::Tcp) -> bool {
-        !self.session.may_receive() && !is_readable(socket.get_ref())
+        match socket.peek(&mut [0]) {
+            Ok(n) => n == 0,
+            Err(error) => error.kind() != io::ErrorKind::WouldBlock || !self.session.may_receive(),
+        }
     }
 
     /// Moves what is unsent to `bytes`, so that the session is through with it. What the task has taken it will write.

@@ -28,7 +28,7 @@
 //! | `leave` | the end by the caller |
 //! | `reconnect` | when to try again, and where (pure) |
 //! | `traffic` | whether there is anything left to do, for tests |
-//! | `options`, `error`, `clock`, `reactor` | plain values, reasons, time, the thread |
+//! | `options`, `error`, `clock`, `system_timer`, `reactor` | plain values, reasons, time, the timer below it, the thread |
 
 pub mod clock;
 mod dialogue;
@@ -42,6 +42,7 @@ pub mod reconnect;
 mod shared;
 mod shutdown;
 mod supervisor;
+mod system_timer;
 mod traffic;
 
 use std::sync::Arc;
@@ -52,6 +53,7 @@ pub use clock::{Clock, ManualClock, Sleep};
 pub use error::ConnectError;
 pub use options::{ClientOptions, ConnectOptions, Credentials, Options, Policy, Profile, Server, Will};
 pub use shutdown::shutdown_all;
+pub use system_timer::SystemTimer;
 
 use crate::codec::{PacketId, Qos};
 use crate::net;

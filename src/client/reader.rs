@@ -16,24 +16,29 @@
 //! A caller that connects, or closes, hands over at once: the socket is Lent from the moment when there is only an answer to
 //! be waited for. In a goodbye the caller only waits; the task, run by the caller, reads.
 //!
-//! While the task watches for t it need not be woken, neither to take the reading back nor for bytes that are to be
-//! written soon: a caller that waits, works for a moment and waits again wakes it once per lease, not once per message.
+//! The task is woken at t without having been told of the lease: whoever lends sets the alarm for it. So a caller that
+//! waits, works for a moment and waits again disturbs no other thread: it puts the alarm off, and only when half of the
+//! lease has gone by, as that is a call of the system. Until t the task need not be woken for bytes that are to be written
+//! soon either.
 
+use std::future::Future;
 use std::io::{self, Read};
-use std::task::Waker;
+use std::pin::Pin;
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
+use super::clock::{Clock, Sleep};
 use super::driver::{End, with_input};
 use super::reactor;
 use super::shared::{Inner, Shared, wake};
 use crate::net;
 
-/// How long a caller that went on to other things keeps the socket …
-const LEASE: Duration = Duration::from_millis(1);
+/// A caller that went on to other things keeps the socket for so long at most, and for half of it at least. (With half as
+/// much the calls that put the alarm off are more than one in a hundred messages there and back on one core.)
+const LEASE: Duration = Duration::from_millis(4);
 
-/// … and how often that is doubled for one that comes back again and again: each look of the task interrupts it when both
-/// share a core.
-const DOUBLED: u8 = 2;
+/// One that has done something on it and has not waited yet keeps it for so long.
+const FIRST_LEASE: Duration = Duration::from_millis(1);
 
 /// With so much at once the task does better: it reads on while the caller deals with what has come. Not so while
 /// acknowledgements are waited for, as those are soon dealt with and the caller then publishes: the two would wait for each
@@ -46,11 +51,9 @@ pub(super) struct Reader {
     who: Who,
     /// The task is between asking for bytes and handing them to the session.
     busy: bool,
-    /// The task looks after the lease by itself.
-    watched: bool,
-    /// How often in a row the task has looked after the lease and found that the caller has it: once when it was asked to,
-    /// then at most once per lease.
-    looks: u8,
+    /// Wakes the task when the lease is over, if it is the caller's turn then. Boxed: most connections have none for most of
+    /// the time.
+    lease: Option<Box<Sleep>>,
     /// How much came last.
     last: usize,
     /// Why the connection ends, found by a caller; until the task takes it.
@@ -64,21 +67,35 @@ enum Who {
     #[default]
     Task,
     Caller,
-    Lent(Instant),
+    /// The caller's until the end of the lease, which there is.
+    Lent,
 }
 
 impl Reader {
-    /// For a caller that has just done something on the socket and is likely to wait for the answer.
-    pub(super) fn lent_from(now: Instant) -> Reader {
-        Reader { who: Who::Lent(now + LEASE), ..Reader::default() }
+    /// For a caller that has just done something on the socket and is likely to wait for the answer. The task is to
+    /// [`watch`](Self::watch) then.
+    pub(super) fn lent_from(clock: &Clock, now: Instant) -> Reader {
+        Reader {
+            who: Who::Lent,
+            lease: Some(Box::new(clock.sleep_until(now + FIRST_LEASE))),
+            ..Reader::default()
+        }
     }
 
-    /// The task comes by at this time without being woken.
-    pub(super) fn watched_until(&self) -> Option<Instant> {
-        match self.who {
-            Who::Lent(until) if self.watched => Some(until),
-            _ => None,
-        }
+    /// It is lent to a caller, and the task comes by when that ends.
+    pub(super) fn is_lent(&self) -> bool {
+        self.who == Who::Lent
+    }
+
+    /// Sees to it that the task of `cx` is woken when a lease ends; whether there is one.
+    pub(super) fn watch(&mut self, cx: &mut Context<'_>) -> bool {
+        let lease = self.lease.as_mut().filter(|_| self.who == Who::Lent);
+        lease.is_some_and(|lease| {
+            if Pin::new(&mut **lease).poll(cx).is_ready() {
+                cx.waker().wake_by_ref();
+            }
+            true
+        })
     }
 }
 
@@ -88,7 +105,7 @@ impl Shared {
         let mut inner = self.lock();
         let free = match inner.reader.who {
             Who::Task => !inner.reader.busy && !inner.is_much(inner.reader.last),
-            Who::Lent(_) => true,
+            Who::Lent => true,
             Who::Caller => false,
         };
         if !free || inner.reader.ended || inner.paused || self.clock.is_manual() {
@@ -113,7 +130,7 @@ impl Shared {
             return false;
         };
         let now = self.clock.now();
-        let to_task = with_input(|input| match socket.get_ref().read(input) {
+        let to_task = with_input(|input| match socket.as_ref().read(input) {
             Ok(0) => {
                 inner.reader.end = Some(Box::new(End::Eof));
                 true
@@ -151,13 +168,19 @@ impl Shared {
         if inner.reader.who != Who::Caller {
             return;
         }
-        let doubled = inner.reader.looks.saturating_sub(1);
-        inner.reader.who = Who::Lent(self.clock.now() + LEASE * (1 << doubled));
-        if !std::mem::replace(&mut inner.reader.watched, true) {
-            let waker = inner.waker();
-            drop(inner);
-            waker.inspect(Waker::wake_by_ref);
+        inner.reader.who = Who::Lent;
+        let now = self.clock.now();
+        let is_late_enough = |lease: &Sleep| {
+            let left = lease.deadline().saturating_duration_since(now);
+            // what waits to be written is not put off again and again
+            left >= LEASE / 2 || !left.is_zero() && inner.awaits_lease_end()
+        };
+        if inner.reader.lease.as_deref().is_some_and(is_late_enough) {
+            return;
         }
+        let Some(waker) = inner.waker() else { return inner.reader.who = Who::Task };
+        let lease = inner.reader.lease.get_or_insert_with(|| Box::new(self.clock.sleep_until(now)));
+        lease.put_off(now + LEASE, &waker);
     }
 }
 
@@ -170,11 +193,10 @@ impl Inner {
         let due = at_once || self.session.poll_timeout().is_some_and(|at| at <= now);
         match self.reader.who {
             Who::Caller if !due => return false,
-            Who::Lent(until) if !due && now < until => {
-                self.reader.looks = (DOUBLED + 1).min(self.reader.looks + 1);
+            Who::Lent if !due && self.reader.lease.as_ref().is_some_and(|lease| now < lease.deadline()) => {
                 return false;
             }
-            _ => (self.reader.who, self.reader.looks) = (Who::Task, 0),
+            _ => (self.reader.who, self.reader.lease) = (Who::Task, None),
         }
         self.reader.busy = !self.paused;
         self.reader.busy
@@ -193,12 +215,6 @@ impl Inner {
         }
     }
 
-    /// When the task has to look after a lease; it does so from now on.
-    pub(super) fn lease_ends(&mut self) -> Option<Instant> {
-        self.reader.watched = matches!(self.reader.who, Who::Lent(_));
-        self.reader.watched_until()
-    }
-
     /// Why the connection has to end, if a caller found that.
     pub(super) fn end_found(&mut self) -> Option<End> {
         self.reader.end.take().map(|end| *end)
@@ -208,9 +224,11 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
 
     use super::*;
-    use crate::client::{ClientOptions, ConnectOptions, Sink};
+    use crate::client::{ClientOptions, ConnectOptions, ManualClock, Sink};
     use crate::session::{Config, Session};
 
     struct Nobody;
@@ -219,15 +237,32 @@ mod tests {
         fn ready(&self, _: u32) {}
     }
 
+    fn shared() -> (Arc<Shared>, ManualClock) {
+        let (clock, hand) = Clock::manual();
+        let options = ClientOptions { clock, ..ClientOptions::default() };
+        let shared = Shared::new(Session::new(Config::default()), options, Arc::new(Nobody));
+        shared.lock().wake_by(&Context::from_waker(Waker::noop()));
+        (shared, hand)
+    }
+
+    /// The caller has waited and goes on to other things; when the lease ends, from now on.
+    fn lease_after_a_wait(shared: &Shared, hand: &ManualClock) -> Duration {
+        shared.lock().reader.who = Who::Caller;
+        shared.give_back();
+        let inner = shared.lock();
+        assert!(inner.reader.is_lent());
+        inner.reader.lease.as_ref().expect("it ends").deadline() - hand.now()
+    }
+
     #[test]
     fn a_deadline_takes_the_reading_back_from_a_caller_that_has_not_read() {
-        let shared = Shared::new(Session::new(Config::default()), ClientOptions::default(), Arc::new(Nobody));
+        let (shared, hand) = shared();
         let mut inner = shared.lock();
-        let now = Instant::now();
+        let now = hand.now();
         let deadline = now + Duration::from_secs(9);
         inner.session.connect(&ConnectOptions::default().packet(None, None), Some(deadline));
-        for who in [Who::Caller, Who::Lent(deadline + LEASE)] {
-            inner.reader.who = who;
+        for who in [Who::Caller, Who::Lent] {
+            inner.reader = Reader { who, ..Reader::lent_from(&shared.clock, deadline) };
             assert!(!inner.begin_reading(now, false));
             assert!(inner.begin_reading(deadline, false));
             assert!(inner.reader.who == Who::Task);
@@ -235,22 +270,56 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_is_longer_the_more_often_the_task_has_found_it_renewed() {
-        let shared = Shared::new(Session::new(Config::default()), ClientOptions::default(), Arc::new(Nobody));
-        let look = |lapsed: bool, lasts: Duration| {
-            let before = Instant::now();
-            shared.lock().reader.who = Who::Caller;
-            shared.give_back();
-            let after = Instant::now();
-            let mut inner = shared.lock();
-            let Who::Lent(until) = inner.reader.who else { panic!("it is lent") };
-            assert!(until - before >= lasts && until.saturating_duration_since(after) <= lasts);
-            assert_eq!(inner.begin_reading(if lapsed { until } else { before }, false), lapsed);
-        };
-        for lasts in [1, 1, 2, 4, 4] {
-            look(false, lasts * LEASE);
+    fn a_lease_is_put_off_when_half_of_it_has_gone_by_and_ends_when_the_caller_stays_away() {
+        let (shared, hand) = shared();
+        let step = LEASE / 4;
+        assert_eq!(lease_after_a_wait(&shared, &hand), LEASE);
+        for left in [3, 2, 4, 3, 2, 4] {
+            hand.advance(step);
+            assert_eq!(lease_after_a_wait(&shared, &hand), left * step);
         }
-        look(true, 4 * LEASE);
-        look(false, LEASE);
+        hand.advance(LEASE - Duration::from_nanos(1));
+        assert!(!shared.lock().begin_reading(hand.now(), false));
+        hand.advance(Duration::from_nanos(1));
+        assert!(shared.lock().begin_reading(hand.now(), false));
+        assert!(!shared.lock().reader.is_lent());
+        assert_eq!(lease_after_a_wait(&shared, &hand), LEASE);
+    }
+
+    #[test]
+    fn the_task_is_woken_at_the_end_of_a_lease_and_not_before() {
+        struct Count(AtomicUsize);
+        impl Wake for Count {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        let (shared, hand) = shared();
+        let task = Arc::new(Count(AtomicUsize::new(0)));
+        shared.lock().wake_by(&Context::from_waker(&Waker::from(task.clone())));
+        let woken = |after: Duration| {
+            hand.advance(after);
+            task.0.load(Ordering::Relaxed)
+        };
+        lease_after_a_wait(&shared, &hand);
+        for _ in 0..9 {
+            assert_eq!(woken(LEASE / 2 + Duration::from_nanos(1)), 0);
+            lease_after_a_wait(&shared, &hand);
+        }
+        assert_eq!(woken(LEASE - Duration::from_nanos(1)), 0);
+        assert_eq!(woken(Duration::from_nanos(1)), 1);
+        assert_eq!(woken(9 * LEASE), 1);
+    }
+
+    #[test]
+    fn a_lease_is_not_put_off_while_something_waits_for_its_end_to_be_written() {
+        let (shared, hand) = shared();
+        lease_after_a_wait(&shared, &hand);
+        shared.lock().session.connect(&ConnectOptions::default().packet(None, None), None);
+        shared.lock().await_lease_end();
+        hand.advance(LEASE * 3 / 4);
+        assert_eq!(lease_after_a_wait(&shared, &hand), LEASE / 4);
+        hand.advance(LEASE / 4);
+        assert_eq!(lease_after_a_wait(&shared, &hand), LEASE, "the task has been woken");
     }
 }

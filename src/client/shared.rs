@@ -115,6 +115,8 @@ enum Attention {
     /// Nothing: it has to be woken.
     #[default]
     Asleep,
+    /// It comes by at the end of a lease.
+    AtLeaseEnd,
     /// It has been woken and takes what there is at this time: lingering. A direct send meanwhile changes nothing, so a
     /// caller that sends one message after the other wakes it once per period, not once per message.
     Until(Instant),
@@ -203,7 +205,7 @@ impl Shared {
     fn begin(self: &Arc<Self>, options: Options) {
         let started = reactor::start();
         let mut inner = self.lock();
-        let was_connected = inner.leave(self.clock.now(), false, false);
+        let was_connected = inner.leave(&self.clock, false, false);
         let offline = inner.purge(false, was_connected);
         if let Some(farewell) = &mut inner.farewell {
             farewell.offline |= offline && was_connected;
@@ -242,7 +244,7 @@ impl Shared {
     /// [`close`](Self::close), with all that is left to be done in the background.
     pub(super) fn end(&self) {
         let mut inner = self.lock();
-        let was_connected = inner.leave(self.clock.now(), true, self.callers_read());
+        let was_connected = inner.leave(&self.clock, true, self.callers_read());
         let offline = inner.purge(true, was_connected);
         if let Some(farewell) = &mut inner.farewell {
             farewell.offline |= offline && was_connected;
@@ -279,9 +281,8 @@ impl Shared {
         if inner.writer.attention != Attention::Asleep || inner.session.unsent() >= LINGER_BYTES {
             return self.hurry(inner);
         }
-        if let Some(until) = inner.reader.watched_until() {
-            inner.writer.attention = Attention::Until(until); // it comes by anyway
-            return;
+        if inner.reader.is_lent() {
+            return inner.await_lease_end();
         }
         let now = self.clock.now();
         if inner.writer.last_send.is_some_and(|at| now.saturating_duration_since(at) < QUIET) {
@@ -372,7 +373,7 @@ impl Inner {
         match (self.writer.attention, sending) {
             (Attention::Now, _) => false,
             (Attention::Asleep, Sending::Soon) => true,
-            (Attention::Until(_), Sending::Soon) => self.session.unsent() >= LINGER_BYTES,
+            (_, Sending::Soon) => self.session.unsent() >= LINGER_BYTES,
             (_, Sending::AtFlush) => self.session.unsent() >= EARLY_BYTES,
         }
     }
@@ -381,11 +382,10 @@ impl Inner {
 
     /// A byte stream is up.
     ///
-    /// `lent_at`: the caller whose thread this is may read from it, from now on.
-    pub(super) fn opened(&mut self, direct: Option<net::Tcp>, lent_at: Option<Instant>) {
+    /// `reader`: who reads from it at first, if others than the task may.
+    pub(super) fn opened(&mut self, direct: Option<net::Tcp>, reader: Option<Reader>) {
         let stats = self.session.stats();
-        let lent_at = lent_at.filter(|_| direct.is_some());
-        self.reader = lent_at.map_or_else(Reader::default, Reader::lent_from);
+        self.reader = reader.filter(|_| direct.is_some()).unwrap_or_default();
         self.writer = Writer { direct, before: (stats.bytes_in, stats.bytes_out), ..Writer::default() };
         self.paused = false;
     }
@@ -415,6 +415,16 @@ impl Inner {
             self.session.take_transmit(buffer);
             self.writer.lent = buffer.len();
         }
+    }
+
+    /// The bytes that wait can wait for the end of the lease.
+    pub(super) fn await_lease_end(&mut self) {
+        self.writer.attention = Attention::AtLeaseEnd;
+    }
+
+    /// Whether bytes wait for the end of a lease.
+    pub(super) fn awaits_lease_end(&self) -> bool {
+        self.writer.attention == Attention::AtLeaseEnd && self.session.unsent() > 0
     }
 
     /// Until when the writer waits for more bytes; none: it does not.
@@ -501,7 +511,7 @@ pub(super) fn send(socket: &net::Tcp, bytes: &[u8]) -> io::Result<usize> {
     if bytes.is_empty() {
         return Ok(0);
     }
-    let mut socket = socket.get_ref();
+    let mut socket = socket.as_ref();
     loop {
         match socket.write(bytes) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

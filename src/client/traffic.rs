@@ -48,7 +48,7 @@ impl Drop for Dialling<'_> {
 impl Inner {
     /// How far the connection has got; none without one, or with one whose socket is not for us to look at.
     fn traffic(&self) -> Option<Traffic> {
-        let socket = self.direct()?.get_ref();
+        let socket = self.direct()?;
         let ports = (socket.local_addr().ok()?.port(), socket.peer_addr().ok()?.port());
         let stats = self.session.stats();
         let (before_in, before_out) = self.writer.before;

@@ -10,8 +10,9 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::State;
-use super::event_queue::{Entry, MAX_SOCKETS, Sockets, Waited};
+use super::event_queue::{Entry, Waited};
 use super::peer::{Peer, slot};
+use super::waiter::{MAX_SOCKETS, Sockets};
 use crate::session::{Event, Events, Token};
 
 /// The key of the Lua state itself, whose callbacks are those of `mqtt.log` and `mqtt.trace`.
@@ -458,12 +459,17 @@ impl State {
 
     /// Waits until there is something to dispatch.
     pub(crate) fn wait(&self, deadline: Deadline) -> Outcome {
-        let left = match deadline.0 {
-            None => Duration::MAX,
-            Some(at) => at.saturating_duration_since(Instant::now()),
-        };
-        let lent = if left.is_zero() { [const { None }; MAX_SOCKETS] } else { self.lend() };
-        let waited = self.queue.wait(left.min(SLICE), &lent, |peer| {
+        if self.queue.len() > 0 {
+            return Outcome::Ready;
+        }
+        let now = Instant::now();
+        let until = deadline.0.map_or(now + SLICE, |at| at.min(now + SLICE));
+        if until <= now {
+            return Outcome::TimedOut;
+        }
+        let mut lent = self.lend();
+        self.queue.watch(&mut lent, |peer| peer.client.give_back());
+        let waited = self.queue.wait(until, &lent, |peer| {
             if peer.client.serve() {
                 self.peers.mark_dirty(peer);
             }
@@ -471,7 +477,7 @@ impl State {
         lent.iter().flatten().for_each(|(_, peer)| peer.client.give_back());
         match waited {
             Waited::Ready => Outcome::Ready,
-            Waited::TimedOut if left <= SLICE => Outcome::TimedOut,
+            Waited::TimedOut if deadline.passed() => Outcome::TimedOut,
             Waited::TimedOut | Waited::Interrupted => Outcome::Tick,
         }
     }

@@ -6,26 +6,19 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::process;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use parking_lot::Mutex;
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
-use rustix::io::Errno;
+use rustix::event::EventfdFlags;
 
+use super::waiter::{Sockets, Waiter};
 use crate::client::Sink;
-use crate::net::Tcp;
 
 /// Log and trace lines that wait to be delivered; more are counted and dropped.
 const MAX_LINES: usize = 10_000;
-
-/// The most sockets that Lua waits on beside the queue's own descriptor.
-pub(crate) const MAX_SOCKETS: usize = 4;
-
-/// Such sockets, and whose they are.
-pub(crate) type Sockets<T> = [Option<(Tcp, T)>; MAX_SOCKETS];
 
 /// A reason to look.
 #[derive(Debug)]
@@ -57,7 +50,7 @@ pub(crate) enum Entry {
 pub(crate) enum Waited {
     /// There are entries.
     Ready,
-    /// There are none.
+    /// There are none: the time is up, or will be soon.
     TimedOut,
     /// A signal came.
     Interrupted,
@@ -67,6 +60,8 @@ pub(crate) enum Waited {
 #[derive(Debug)]
 pub(crate) struct EventQueue {
     inner: Mutex<Inner>,
+    /// The Lua thread's alone.
+    waiter: Mutex<Waiter>,
 }
 
 #[derive(Debug)]
@@ -89,9 +84,11 @@ struct Inner {
 impl EventQueue {
     /// An empty queue with its descriptor.
     pub(crate) fn new() -> io::Result<EventQueue> {
+        let fd = descriptor()?;
+        let waiter = Mutex::new(Waiter::new(&fd)?);
         let inner = Inner {
             entries: VecDeque::new(),
-            fd: descriptor()?,
+            fd,
             process: process::id(),
             lines: 0,
             lost: 0,
@@ -99,7 +96,7 @@ impl EventQueue {
             exported: false,
             signalled: false,
         };
-        Ok(EventQueue { inner: Mutex::new(inner) })
+        Ok(EventQueue { inner: Mutex::new(inner), waiter })
     }
 
     /// To be called before something is made that will push. In a child of a fork that came before that (after it the
@@ -107,7 +104,9 @@ impl EventQueue {
     pub(crate) fn own_descriptor(&self) -> io::Result<()> {
         let mut inner = self.inner.lock();
         if inner.process != process::id() {
-            inner.fd = descriptor()?;
+            let fd = descriptor()?;
+            *self.waiter.lock() = Waiter::new(&fd)?;
+            inner.fd = fd;
             inner.process = process::id();
             (inner.exported, inner.signalled) = (false, false);
         }
@@ -181,48 +180,37 @@ impl EventQueue {
         }
     }
 
-    /// Blocks until there are entries or one of `sockets` is readable, at most for `timeout`.
-    /// Whose it is is told to `serve`; a wait that this ends is over as if there were entries.
-    pub(crate) fn wait<T>(&self, timeout: Duration, sockets: &Sockets<T>, serve: impl Fn(&T)) -> Waited {
-        let fd = {
+    /// [`wait`](Self::wait) is to wait for these sockets too. Those that the system does not take are removed and told to
+    /// `refused`.
+    pub(crate) fn watch<T>(&self, sockets: &mut Sockets<T>, refused: impl Fn(&T)) {
+        self.waiter.lock().watch(sockets, refused);
+    }
+
+    /// Blocks until there are entries or one of the watched `sockets` is readable, at most `until`. Whose it is is told to
+    /// `serve`; a wait that this ends is over as if there were entries.
+    pub(crate) fn wait<T>(&self, until: Instant, sockets: &Sockets<T>, serve: impl Fn(&T)) -> Waited {
+        {
             let mut inner = self.inner.lock();
             if !inner.entries.is_empty() || inner.lost > 0 {
                 return Waited::Ready;
-            }
-            if timeout.is_zero() {
-                return Waited::TimedOut;
             }
             if inner.signalled {
                 inner.unsignal();
             }
             inner.waiting = true;
-            inner.fd.clone()
-        };
-        let timeout = Timespec {
-            tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: timeout.subsec_nanos().into(),
-        };
-        let poll = |fd| PollFd::from_borrowed_fd(fd, PollFlags::IN);
-        let mut fds: [_; 1 + MAX_SOCKETS] = std::array::from_fn(|_| poll((*fd).as_fd()));
-        let mut count = 1;
-        for (place, (socket, _)) in fds[1..].iter_mut().zip(sockets.iter().flatten()) {
-            *place = poll(socket.as_fd());
-            count += 1;
         }
-        let fds = &mut fds[..count];
-        let outcome = rustix::event::poll(fds, Some(&timeout));
+        let outcome = self.waiter.lock().wait(until, sockets);
         self.inner.lock().waiting = false;
         match outcome {
-            Ok(0) => return Waited::TimedOut,
-            Err(Errno::INTR) => return Waited::Interrupted,
-            _ => {}
-        }
-        for (fd, (_, whose)) in fds[1..].iter().zip(sockets.iter().flatten()) {
-            if !fd.revents().is_empty() {
-                serve(whose);
+            Ok((true, readable)) => {
+                for (socket, readable) in sockets.iter().zip(readable) {
+                    socket.iter().filter(|_| readable).for_each(|(_, whose)| serve(whose));
+                }
+                Waited::Ready
             }
+            Ok((false, _)) => Waited::TimedOut,
+            Err(_) => Waited::Interrupted,
         }
-        Waited::Ready
     }
 }
 
@@ -254,7 +242,13 @@ impl Sink for EventQueue {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsFd;
+    use std::time::Duration;
+
+    use rustix::event::{PollFd, PollFlags, Timespec};
+
     use super::*;
+    use crate::lua::waiter::MAX_SOCKETS;
 
     const NO_SOCKETS: Sockets<()> = [const { None }; MAX_SOCKETS];
 
@@ -292,7 +286,7 @@ mod tests {
         let queue = EventQueue::new().expect("a descriptor");
         queue.push(Entry::Timer(Instant::now()));
         assert!(!queue.inner.lock().signalled);
-        assert_eq!(queue.wait(Duration::from_secs(60), &NO_SOCKETS, |()| {}), Waited::Ready);
+        assert_eq!(queue.wait(Instant::now() + Duration::from_secs(60), &NO_SOCKETS, |()| {}), Waited::Ready);
     }
 
     #[test]
@@ -305,10 +299,13 @@ mod tests {
                 }
                 queue.push(Entry::Client(7));
             });
-            assert_eq!(queue.wait(Duration::from_secs(60), &NO_SOCKETS, |()| {}), Waited::Ready);
+            assert_eq!(
+                queue.wait(Instant::now() + Duration::from_secs(60), &NO_SOCKETS, |()| {}),
+                Waited::Ready
+            );
         });
         assert!(matches!(queue.pop(), Some(Entry::Client(7))));
-        assert_eq!(queue.wait(Duration::ZERO, &NO_SOCKETS, |()| {}), Waited::TimedOut);
+        assert_eq!(queue.wait(Instant::now(), &NO_SOCKETS, |()| {}), Waited::TimedOut);
     }
 
     #[test]

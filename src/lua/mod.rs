@@ -5,6 +5,7 @@
 //! | `hot` | every raw call into Lua: the trampoline, `publish`, the loops |
 //! | `event_loop` | what a loop does next, and how it waits |
 //! | `event_queue` | what other threads tell Lua |
+//! | `waiter` | what the Lua thread sleeps on |
 //! | `peer` | a client as Lua sees it, and where its callbacks stand |
 //! | `target` | the client that a call is about |
 //! | `args` | what a script passes, checked |
@@ -29,6 +30,7 @@ mod peer;
 mod route;
 mod target;
 mod testing;
+mod waiter;
 
 use std::cell::{Cell, RefCell};
 use std::collections::hash_map::RandomState;

@@ -4,6 +4,7 @@
 mod blocking;
 mod handshake;
 pub mod pem;
+mod plain;
 pub mod psk;
 pub mod tls;
 mod transport;
@@ -21,9 +22,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_lite::{AsyncRead, AsyncWrite};
-use smol::{Async, Timer};
+use smol::Timer;
 
 pub use handshake::HandshakeError;
+pub use plain::{Plain, Tcp};
 pub use transport::{Security, Transport};
 #[doc(hidden)]
 pub use x509::fuzz as fuzz_x509;
@@ -31,17 +33,12 @@ pub use x509::fuzz as fuzz_x509;
 /// How long one address is tried alone before the next one joins in (RFC 8305, section 5).
 const STAGGER: Duration = Duration::from_millis(250);
 
-type Socket = Async<TcpStream>;
-
-/// A TCP socket that more than one thread may write to.
-pub type Tcp = Arc<Socket>;
-
 /// A connected byte stream, to be driven by one task: what it may do at once it does first, writes before reads, then it
 /// flushes and waits.
 #[derive(Debug)]
 pub enum Stream {
     /// Plain TCP.
-    Tcp(Tcp),
+    Tcp(Plain),
     /// TLS.
     Tls(Box<tls::Stream<Stream>>),
     /// TLS with a pre-shared key.
@@ -55,7 +52,7 @@ impl Stream {
     /// The socket, if its bytes are the stream's bytes, so that somebody else may send on it.
     pub fn direct(&self) -> Option<Tcp> {
         match self {
-            Stream::Tcp(tcp) => Some(tcp.clone()),
+            Stream::Tcp(tcp) => Some(tcp.socket().clone()),
             _ => None,
         }
     }
@@ -64,7 +61,7 @@ impl Stream {
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Stream::Tcp(tcp) => Pin::new(&mut &**tcp).poll_read(cx, buffer),
+            Stream::Tcp(tcp) => Pin::new(tcp).poll_read(cx, buffer),
             Stream::Tls(tls) => Pin::new(tls).poll_read(cx, buffer),
             #[cfg(feature = "psk")]
             Stream::Psk(psk) => Pin::new(psk).poll_read(cx, buffer),
@@ -76,7 +73,7 @@ impl AsyncRead for Stream {
 impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Stream::Tcp(tcp) => Pin::new(&mut &**tcp).poll_write(cx, bytes),
+            Stream::Tcp(tcp) => Pin::new(tcp).poll_write(cx, bytes),
             Stream::Tls(tls) => Pin::new(tls).poll_write(cx, bytes),
             #[cfg(feature = "psk")]
             Stream::Psk(psk) => Pin::new(psk).poll_write(cx, bytes),
@@ -86,7 +83,7 @@ impl AsyncWrite for Stream {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Stream::Tcp(tcp) => Pin::new(&mut &**tcp).poll_flush(cx),
+            Stream::Tcp(tcp) => Pin::new(tcp).poll_flush(cx),
             Stream::Tls(tls) => Pin::new(tls).poll_flush(cx),
             #[cfg(feature = "psk")]
             Stream::Psk(psk) => Pin::new(psk).poll_flush(cx),
@@ -97,7 +94,7 @@ impl AsyncWrite for Stream {
     /// Ends our direction only: the peer's bytes can still be read.
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Stream::Tcp(tcp) => Poll::Ready(tcp.get_ref().shutdown(std::net::Shutdown::Write)),
+            Stream::Tcp(tcp) => Pin::new(tcp).poll_close(cx),
             Stream::Tls(tls) => Pin::new(tls).poll_close(cx),
             #[cfg(feature = "psk")]
             Stream::Psk(psk) => Pin::new(psk).poll_close(cx),
@@ -133,7 +130,7 @@ pub async fn connect(addresses: &[SocketAddr]) -> io::Result<Stream> {
     let order = interleave(addresses);
     let mut waiting = order.into_iter();
     let mut first_error = None;
-    let mut attempts: Vec<Pin<Box<dyn Future<Output = io::Result<Socket>> + Send>>> = Vec::new();
+    let mut attempts: Vec<Pin<Box<dyn Future<Output = io::Result<Plain>> + Send>>> = Vec::new();
     loop {
         match waiting.next() {
             Some(address) => attempts.push(Box::pin(dial(address))),
@@ -160,7 +157,7 @@ pub async fn connect(addresses: &[SocketAddr]) -> io::Result<Stream> {
             None
         };
         match futures_lite::future::or(pin!(race), pin!(stagger)).await {
-            Some(Ok(tcp)) => return Ok(Stream::Tcp(Arc::new(tcp))),
+            Some(Ok(tcp)) => return Ok(Stream::Tcp(tcp)),
             Some(Err(error)) => {
                 first_error.get_or_insert(error);
             }
@@ -169,7 +166,7 @@ pub async fn connect(addresses: &[SocketAddr]) -> io::Result<Stream> {
     }
 }
 
-async fn dial(address: SocketAddr) -> io::Result<Socket> {
+async fn dial(address: SocketAddr) -> io::Result<Plain> {
     let kind = socket2::Type::STREAM.nonblocking();
     let socket = socket2::Socket::new(socket2::Domain::for_address(address), kind, None)?;
     socket.set_tcp_nodelay(true)?;
@@ -178,14 +175,14 @@ async fn dial(address: SocketAddr) -> io::Result<Socket> {
         Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => return Err(error),
         _ => {}
     }
-    let tcp = Socket::new_nonblocking(TcpStream::from(socket))?;
+    let mut tcp = Plain::New(Arc::new(TcpStream::from(socket)));
     // On the same machine it has happened already, and waiting would cost more than all the rest. Waiting by a future of
     // async-io's would leave memory in the registration that nothing uses again.
-    if tcp.get_ref().peer_addr().is_err() {
+    if tcp.socket().peer_addr().is_err() {
         poll_fn(|cx| tcp.poll_writable(cx)).await?;
-        tcp.get_ref().take_error()?.map_or(Ok(()), Err)?;
+        tcp.socket().take_error()?.map_or(Ok(()), Err)?;
     }
-    if tcp.get_ref().local_addr()? == address {
+    if tcp.socket().local_addr()? == address {
         // nobody listens, and the system happened to choose that very port for our end: we would talk to ourselves
         return Err(io::ErrorKind::ConnectionRefused.into());
     }
@@ -235,9 +232,9 @@ mod tests {
         };
         smol::block_on(async {
             let tcp = connect(&[refusing, good]).await.unwrap().direct().unwrap();
-            assert_eq!(tcp.get_ref().peer_addr().unwrap(), good);
-            assert!(tcp.get_ref().nodelay().unwrap());
-            assert!(socket2::SockRef::from(tcp.get_ref()).keepalive().unwrap());
+            assert_eq!(tcp.peer_addr().unwrap(), good);
+            assert!(tcp.nodelay().unwrap());
+            assert!(socket2::SockRef::from(&*tcp).keepalive().unwrap());
             let error = connect(&[refusing]).await.unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
         });

@@ -62,6 +62,23 @@ fn a_connection_with_unread_input_is_not_closed_before_the_broker_has_closed_it(
 }
 
 #[test]
+fn a_connection_whose_end_by_the_broker_has_come_unread_is_closed_in_order() {
+    let server = Listener::new();
+    let mut tested = Tested::new();
+    let mut peer = tested.connected(&server, keeping(server.port())); // which may receive, as far as the session knows
+    wait_until("the socket is lent, so that nobody reads before `close`", || tested.client.lend().is_some());
+    peer.shutdown_write();
+    wait_until("the broker's end has come", || {
+        tested.client.is_settled().1.is_some_and(|traffic| !traffic.is_done)
+    });
+    tested.client.close();
+    peer.expect(&DISCONNECT);
+    peer.expect_eof();
+    assert_eq!(tested.next(), Seen::Offline);
+    tested.expect_rest();
+}
+
+#[test]
 fn mqtt_3_14_4_2_nothing_is_sent_after_disconnect() {
     let server = Listener::new();
     let mut tested = Tested::manual();

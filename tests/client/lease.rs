@@ -296,7 +296,7 @@ fn much_at_once_goes_back_to_the_task() {
     peer.send(&much);
     wait_until("all of it has come", || {
         let mut input = vec![0; 32 * 1024];
-        socket.get_ref().peek(&mut input).is_ok_and(|n| n == much.len())
+        socket.peek(&mut input).is_ok_and(|n| n == much.len())
     });
     tested.client.serve();
     assert_eq!(tested.next(), Seen::Message("t".into(), vec![7; 16 * 1024]));

@@ -124,6 +124,16 @@ function jobs.receive()
   wait()
 end
 
+-- The clock shows whole microseconds, so a time of n of them lies between n - 1 and n + 1, and n is the middle. Where a
+-- share of all times ends among many equal ones is therefore told by how many of these lie below.
+local function percentile(sorted, share)
+  local at = math.ceil(#sorted * share)
+  local first, last = at, at
+  while sorted[first - 1] == sorted[at] do first = first - 1 end
+  while sorted[last + 1] == sorted[at] do last = last + 1 end
+  return sorted[at] - 0.5 + (#sorted * share - first + 1) / (last - first + 1)
+end
+
 function jobs.echo()
   local m, got, ready = client(), 0, false
   m:on("message", function() got = got + 1 end)
@@ -138,7 +148,7 @@ function jobs.echo()
     if n > 0 then times[n] = now() - sent end
   end
   table.sort(times)
-  report(("p50=%d p99=%d"):format(times[math.ceil(count * 0.5)], times[math.ceil(count * 0.99)]))
+  report(("p50=%.1f p99=%.1f"):format(percentile(times, 0.5), percentile(times, 0.99)))
 end
 
 function jobs.connect()
