@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `mod.rs` | the shell of a state, the trampoline that all functions go through, errors |
 //! | `publish.rs` | `client:publish` |
+//! | `methods.rs` | other methods of a client |
 //! | `loops.rs` | `run`, `poll` and `wait`, which run the callbacks |
 //!
 //! Lua reports an error by a long jump (LuaJIT: by unwinding) over the frames of C functions. So the rule of these files:
@@ -22,6 +23,7 @@
 #![allow(non_snake_case, reason = "Lua's own name for its state is L")]
 
 mod loops;
+mod methods;
 mod publish;
 
 use std::ffi::{CStr, c_int};
@@ -34,7 +36,7 @@ use mlua::{AnyUserData, Function, IntoLuaMulti, Lua, Table, Value, Variadic};
 
 use super::{INTERNAL_ERROR, State};
 use loops::LOOPS;
-use publish::publish;
+use methods::METHODS;
 
 // The upvalues of our C closures.
 const SHELL: c_int = 1;
@@ -83,9 +85,18 @@ pub(super) fn wrap(lua: &Lua, shell: &AnyUserData, function: Function) -> mlua::
     closure(lua, trampoline, (shell, function))
 }
 
-/// `client.publish`, with the ordinary function for whatever is not the common case.
-pub(super) fn wrap_publish(lua: &Lua, shell: &AnyUserData, ordinary: Function) -> mlua::Result<Function> {
-    closure(lua, publish, (shell, ordinary))
+/// The same for a method of NodeMCU's client, which may have a short way for the common case.
+pub(super) fn wrap_method(
+    lua: &Lua,
+    shell: &AnyUserData,
+    name: &str,
+    function: Function,
+    state: &State,
+) -> mlua::Result<Function> {
+    let Some((short, _)) = METHODS.iter().find(|(_, known)| *known == name) else {
+        return wrap(lua, shell, function);
+    };
+    closure(lua, *short, (shell, function, &state.objects, &state.anchors))
 }
 
 /// Adds the loops to a table; `upvalues` are those after the shell.
@@ -138,6 +149,41 @@ pub(super) fn set_slot(lua: &Lua, object: &AnyUserData, slot: i32, value: Value)
         callbacks
     })?;
     callbacks.raw_set(slot, value)
+}
+
+/// What stands in a table under these keys, and one of the keys that are others. mlua's own iterators protect each
+/// step and keep each key, which takes five times as long.
+pub(super) fn fields<'k>(lua: &Lua, table: &Table, known: &[&'k str]) -> mlua::Result<Fields<'k>> {
+    let mut fields = Fields { known: Vec::new(), other: None };
+    // SAFETY: no call here raises an error, as each key is one that the table has just given and nothing changes it
+    // meanwhile; they use four of the twenty places that every function has on the stack.
+    lua.exec_raw_lua(|raw| unsafe {
+        let L = raw.state();
+        let base = lua_gettop(L);
+        raw.push(table)?;
+        lua_pushnil(L);
+        while lua_next(L, base + 1) != 0 {
+            // a number would be changed by being read as a string
+            let key = if lua_type(L, -2) == LUA_TSTRING { string(L, -2) } else { None };
+            match known.iter().find(|known| key == Some(known.as_bytes())) {
+                Some(name) => fields.known.push((*name, raw.pop_value())),
+                None if fields.other.is_none() => {
+                    lua_pushvalue(L, -2);
+                    fields.other = Some(raw.pop_value());
+                }
+                None => {}
+            }
+            lua_settop(L, base + 2);
+        }
+        lua_settop(L, base);
+        Ok(fields)
+    })
+}
+
+/// What [`fields`] has found.
+pub(super) struct Fields<'k> {
+    pub(super) known: Vec<(&'k str, Value)>,
+    pub(super) other: Option<Value>,
 }
 
 // Errors.

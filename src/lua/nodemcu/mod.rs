@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `mqtt` | the module's table, `mqtt.Client` and its arguments |
 //! | `client` | the methods of a client |
+//! | `quick` | those that are called most, for their common arguments |
 //! | `connect` | the argument shapes of `client:connect` |
 //! | `device` | from a client's events to its callbacks |
 //! | `reason` | the numbers of `connfail` |
@@ -19,6 +20,7 @@ mod device;
 pub(crate) mod file;
 pub(crate) mod host;
 pub(crate) mod mqtt;
+pub(crate) mod quick;
 mod reason;
 mod secure;
 pub(crate) mod sjson;
