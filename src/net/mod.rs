@@ -130,8 +130,16 @@ pub async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
 /// # Errors
 /// Every address failed; the error is that of the first.
 pub async fn connect(addresses: &[SocketAddr]) -> io::Result<Stream> {
-    let order = interleave(addresses);
-    let mut waiting = order.into_iter();
+    let tcp = match addresses {
+        [address] => dial(*address).await?,
+        // boxed, as it would make the future of the common case larger
+        _ => Box::pin(race(addresses)).await?,
+    };
+    Ok(Stream::Tcp(Arc::new(tcp)))
+}
+
+async fn race(addresses: &[SocketAddr]) -> io::Result<Socket> {
+    let mut waiting = interleave(addresses).into_iter();
     let mut first_error = None;
     let mut attempts: Vec<Pin<Box<dyn Future<Output = io::Result<Socket>> + Send>>> = Vec::new();
     loop {
@@ -160,7 +168,7 @@ pub async fn connect(addresses: &[SocketAddr]) -> io::Result<Stream> {
             None
         };
         match futures_lite::future::or(pin!(race), pin!(stagger)).await {
-            Some(Ok(tcp)) => return Ok(Stream::Tcp(Arc::new(tcp))),
+            Some(Ok(tcp)) => return Ok(tcp),
             Some(Err(error)) => {
                 first_error.get_or_insert(error);
             }

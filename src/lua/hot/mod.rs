@@ -127,7 +127,8 @@ pub(super) fn add_callbacks(lua: &Lua, object: &AnyUserData) -> mlua::Result<()>
     if cfg!(any(feature = "lua51", feature = "luajit")) {
         return Ok(());
     }
-    let callbacks = lua.create_table()?;
+    // with room for four, as many as most clients have: a table that grows is hashed anew each time
+    let callbacks = lua.create_table_with_capacity(0, 4)?;
     // SAFETY: no call here raises an error, and they use two of the twenty places that every function has on the stack.
     lua.exec_raw_lua(|raw| unsafe {
         raw.push(object)?;

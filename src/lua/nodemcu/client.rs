@@ -212,7 +212,7 @@ pub(super) fn options(
     let Credentials { username, password } = credentials.unwrap_or_else(|| settings.credentials());
     let connect = ConnectOptions {
         version: settings.version,
-        client_id: settings.client_id.to_string(),
+        client_id: String::from(&*settings.client_id),
         keep_alive: settings.keep_alive,
         clean_session: settings.clean_session,
         will: device.will(),
