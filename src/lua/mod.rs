@@ -8,6 +8,7 @@
 //! | `peer` | a client as Lua sees it, and where its callbacks stand |
 //! | `target` | the client that a call is about |
 //! | `args` | what a script passes, checked |
+//! | `plain` | the same where nothing but the common case is wanted |
 //! | `route` | connects led elsewhere |
 //! | `nodemcu` | NodeMCU's words: `mqtt`, `tmr`, `sjson`, `file` |
 //! | `mgos` | Mongoose OS's words: `mgos_mqtt` and `api_mqtt` |
@@ -26,6 +27,7 @@ mod log;
 mod mgos;
 mod nodemcu;
 mod peer;
+mod plain;
 mod route;
 mod target;
 mod testing;
@@ -47,6 +49,7 @@ use args::{Args, Raise};
 use event_loop::Cursor;
 use event_queue::EventQueue;
 use nodemcu::host::Lookups;
+use nodemcu::settings::Made;
 use nodemcu::tmr::Timers;
 use peer::Peers;
 
@@ -271,6 +274,8 @@ struct State {
     as_esp8266: bool,
     /// For clients made and timers armed from now on.
     clock: RefCell<Clock>,
+    /// What the next call of `mqtt.Client` makes a client of, instead of its arguments.
+    made: Cell<Option<Made>>,
     /// Where connects go: as the options say, unless a test leads them elsewhere.
     map: Rc<Routes>,
     led: RefCell<Option<Rc<Routes>>>,
@@ -306,6 +311,7 @@ impl State {
             chip_id,
             as_esp8266,
             clock: RefCell::default(),
+            made: Cell::default(),
             map: Rc::new(map),
             led: RefCell::default(),
             brokers: RefCell::default(),

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `mod.rs` | the shell of a state, the trampoline that all functions go through, errors |
 //! | `publish.rs` | `client:publish` |
-//! | `methods.rs` | other methods of a client |
+//! | `short.rs` | the short ways of `mqtt.Client` and of other methods |
 //! | `loops.rs` | `run`, `poll` and `wait`, which run the callbacks |
 //!
 //! Lua reports an error by a long jump (LuaJIT: by unwinding) over the frames of C functions. So the rule of these files:
@@ -23,8 +23,8 @@
 #![allow(non_snake_case, reason = "Lua's own name for its state is L")]
 
 mod loops;
-mod methods;
 mod publish;
+mod short;
 
 use std::ffi::{CStr, c_int};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -36,7 +36,7 @@ use mlua::{AnyUserData, Function, IntoLuaMulti, Lua, Table, Value, Variadic};
 
 use super::{INTERNAL_ERROR, State};
 use loops::LOOPS;
-use methods::METHODS;
+use short::SHORT;
 
 // The upvalues of our C closures.
 const SHELL: c_int = 1;
@@ -85,15 +85,15 @@ pub(super) fn wrap(lua: &Lua, shell: &AnyUserData, function: Function) -> mlua::
     closure(lua, trampoline, (shell, function))
 }
 
-/// The same for a method of NodeMCU's client, which may have a short way for the common case.
-pub(super) fn wrap_method(
+/// The same for one of NodeMCU's functions about clients, which may have a short way for the common case.
+pub(super) fn wrap_short(
     lua: &Lua,
     shell: &AnyUserData,
     name: &str,
     function: Function,
     state: &State,
 ) -> mlua::Result<Function> {
-    let Some((short, _)) = METHODS.iter().find(|(_, known)| *known == name) else {
+    let Some((short, _)) = SHORT.iter().find(|(_, known)| *known == name) else {
         return wrap(lua, shell, function);
     };
     closure(lua, *short, (shell, function, &state.objects, &state.anchors))

@@ -78,7 +78,7 @@ pub(super) fn register(maker: &Maker<'_>) -> mlua::Result<()> {
     let mut methods = Vec::new();
     for (name, method) in METHODS {
         let ordinary = maker.ordinary(name, bound(method))?;
-        methods.push((name, hot::wrap_method(maker.lua, &maker.shell, name, ordinary, &maker.state)?));
+        methods.push((name, hot::wrap_short(maker.lua, &maker.shell, name, ordinary, &maker.state)?));
     }
     target::register::<Device>(maker, methods)
 }

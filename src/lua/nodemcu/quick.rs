@@ -1,30 +1,31 @@
-//! `on`, `connect` and `close` for what they are almost always called with, on arguments that `hot` has looked at: none of
-//! this knows Lua. Where one of these functions returns none nothing has been done, and the method in `client.rs`, which
-//! knows everything and all errors, is called instead.
+//! `mqtt.Client`, `on`, `connect` and `close` for what they are almost always called with, on arguments that `hot` has
+//! looked at: none of this knows Lua. Where one of these functions returns none nothing has been done, and the ordinary
+//! one, in `mqtt.rs` and `client.rs`, is called instead: it knows everything that an argument can be, and all errors.
 
 use std::any::Any;
 use std::rc::Rc;
 
 use super::device::Device;
+use super::settings::{self, KEYS, key};
 use super::{client, connect};
 use crate::client::{Policy, Server};
 use crate::lua::State;
 use crate::lua::peer::{Peer, slot};
+use crate::lua::plain::Plain;
 use crate::lua::target;
 use crate::net::Transport;
 use crate::net::uri::Scheme;
 
-/// How many arguments `connect` may have after the host.
-pub(crate) const MORE: usize = connect::LAST - 1;
-
-/// An argument.
-#[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Plain {
-    Nil,
-    Boolean(bool),
-    Number(f64),
-    Function,
-    Other,
+/// `mqtt.Client`, of what stands under [`KEYS`]: the ordinary function, called next without arguments, makes it of what is
+/// kept here.
+pub(crate) fn client(state: &State, values: &[Plain<'_>; KEYS.len()]) -> Option<()> {
+    // those have to be stored
+    if [key::USERNAME, key::PASSWORD].iter().any(|key| values[*key] == Plain::Function) {
+        return None;
+    }
+    let find = |key: usize| Some(values[key]).filter(|value| *value != Plain::Nil);
+    state.made.set(Some(settings::read(state, find).ok()?));
+    Some(())
 }
 
 /// What becomes of a callback's place.
@@ -67,39 +68,32 @@ pub(crate) struct Request<'a> {
     nok: Option<usize>,
 }
 
+/// How many arguments `connect` has at most.
+pub(crate) const MOST: usize = connect::LAST;
+
 /// Reads the arguments of `connect`: a name or an IPv4 address, and flags and functions after it.
-pub(crate) fn request<'a>(state: &State, host: &'a [u8], more: &[Plain; MORE]) -> Option<Request<'a>> {
+pub(crate) fn request<'a>(state: &State, values: &[Plain<'a>; MOST]) -> Option<Request<'a>> {
     // where connects may be led elsewhere, TLS may be put on
     if state.as_esp8266 || !state.map().is_empty() {
         return None;
     }
-    let host = connect::plain_host(host)?;
-    let at = |n: usize| more[n - connect::PORT];
+    let host = connect::plain_host(values[0].bytes()?)?;
+    let at = |n: usize| values[n - 1];
     let places = connect::places(connect::LAST, |n| at(n) == Plain::Function);
     if !(places.first..=connect::LAST).all(|n| matches!(at(n), Plain::Function | Plain::Nil)) {
         return None;
     }
-    let before = |n| if n < places.first { at(n) } else { Plain::Nil };
-    let port = match before(connect::PORT) {
-        Plain::Nil => Scheme::Mqtt.default_port(),
-        Plain::Number(port) if port >= 1.0 && port == f64::from(port as u16) => port as u16,
-        _ => return None,
+    let given = |n| Some(at(n)).filter(|value| n < places.first && *value != Plain::Nil);
+    let flag = |n| given(n).map_or(Some(false), Plain::flag);
+    let port = match given(connect::PORT) {
+        Some(port) => port.integer(1..=65535)? as u16,
+        None => Scheme::Mqtt.default_port(),
     };
-    if flag(before(connect::SECURITY))? {
+    if flag(connect::SECURITY)? {
         return None;
     }
-    let reconnects = flag(before(connect::AUTORECONNECT))?;
+    let reconnects = flag(connect::AUTORECONNECT)?;
     Some(Request { host, port, reconnects, ok: places.ok, nok: places.nok })
-}
-
-fn flag(value: Plain) -> Option<bool> {
-    match value {
-        Plain::Nil => Some(false),
-        Plain::Boolean(flag) => Some(flag),
-        Plain::Number(0.0) => Some(false),
-        Plain::Number(1.0) => Some(true),
-        _ => None,
-    }
 }
 
 /// The first part of `connect`: what was before is forgotten.
