@@ -291,6 +291,8 @@ struct State {
     /// Counters of clients that have been collected.
     past: Cell<Stats>,
     last_key: Cell<u32>,
+    /// The queue's descriptor is this process's own, and stays so.
+    is_own: Cell<bool>,
     /// When the module was opened.
     started: Instant,
 }
@@ -321,13 +323,18 @@ impl State {
             steps: Cell::new(0),
             past: Cell::default(),
             last_key: Cell::new(event_loop::STATE),
+            is_own: Cell::new(false),
             started: Instant::now(),
         })
     }
 
     /// A key for a new object. Never given twice: after two thousand million it is an error.
     fn next_key(&self) -> Result<u32, Raise> {
-        self.queue.own_descriptor().map_err(|error| Raise(format!("no descriptor is left: {error}")))?;
+        // a child of a fork that is yet to come will be told by that: no need to ask the system each time
+        if !self.is_own.get() {
+            self.queue.own_descriptor().map_err(|error| Raise(format!("no descriptor is left: {error}")))?;
+            self.is_own.set(sys::is_installed());
+        }
         let key = self.last_key.get() + 1;
         if key >= i32::MAX as u32 {
             return Err(Raise("too many clients and timers were made".to_owned()));
