@@ -158,3 +158,37 @@ fn policy(arg: &Arg<'_>) -> Result<Option<Policy>, Raise> {
     }
     Ok(Some(Policy { min, max, ..default }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_function_is_ok_and_the_last_place_is_noks() {
+        for (functions, last, expected) in [
+            (&[][..], 6, (None, None, 5)),
+            (&[2], 2, (Some(2), None, 2)),
+            (&[2, 3], 3, (Some(2), Some(3), 2)),
+            (&[3, 4], 4, (Some(3), Some(4), 3)),
+            (&[5, 6], 6, (Some(5), Some(6), 5)),
+            (&[6], 6, (None, Some(6), 5)),
+            (&[4, 6], 6, (Some(4), Some(6), 4)),
+            (&[2, 3, 4], 4, (Some(2), Some(3), 2)),
+            (&[5], 4, (None, None, 5)), // there is no such argument
+        ] {
+            let Places { ok, nok, first } = places(last, |n| functions.contains(&n));
+            assert_eq!((ok, nok, first), expected, "{functions:?}");
+        }
+    }
+
+    #[test]
+    fn a_plain_host_is_nothing_that_needs_a_closer_look() {
+        for host in ["127.0.0.1", "localhost", "broker_1.example-site.org", "a"] {
+            assert_eq!(plain_host(host.as_bytes()), Some(host));
+        }
+        let long = "x".repeat(256);
+        for text in ["", "::1", "[::1]", "host:1883", "mqtt://host", "a b", "a\0", "b\u{fc}cher", &long] {
+            assert_eq!(plain_host(text.as_bytes()), None, "{text}");
+        }
+    }
+}
