@@ -20,11 +20,18 @@ pub fn forked() -> bool {
     FORKED.load(Ordering::Relaxed)
 }
 
+/// Done when [`install`] was called.
+static INSTALLED: Once = Once::new();
+
+/// Whether [`forked`] works.
+pub fn is_installed() -> bool {
+    INSTALLED.is_completed()
+}
+
 /// Makes [`forked`] work and has `at_exit` called when the process ends by `exit` or a return from `main`, but never in a
 /// forked child. Only the first call does anything.
 pub fn install(at_exit: fn()) {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
+    INSTALLED.call_once(|| {
         let _ = AT_EXIT.set(at_exit);
         // SAFETY: both handlers are functions that live as long as the process (the library is linked with
         // `-z nodelete`, so it stays mapped after a dlclose), unwind nowhere, and the child's only stores to an atomic,

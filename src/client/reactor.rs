@@ -31,10 +31,17 @@ const ROUND: usize = 200;
 const HERE_AT_MOST: usize = 8;
 
 thread_local! {
-    /// The tasks that [`here`] is to run on this thread.
-    static HERE: RefCell<Option<VecDeque<Runnable>>> = const { RefCell::new(None) };
+    static HERE: RefCell<Here> = const { RefCell::new(Here { is_open: false, tasks: VecDeque::new() }) };
     /// This is the reactor's thread.
     static IS_REACTOR: Cell<bool> = const { Cell::new(false) };
+}
+
+/// What [`here`] does on a thread.
+struct Here {
+    /// It is at work.
+    is_open: bool,
+    /// What it is to run; empty unless it is at work, but for its memory.
+    tasks: VecDeque<Runnable>,
 }
 
 /// Set once the thread runs.
@@ -97,19 +104,24 @@ pub fn here<R>(f: impl FnOnce() -> R) -> R {
 
     impl Drop for Rest {
         fn drop(&mut self) {
-            local(Option::take).flatten().into_iter().flatten().for_each(pass);
+            local(|here| here.is_open = false);
+            while let Some(task) = next() {
+                pass(task);
+            }
         }
     }
 
-    let begin = |tasks: &mut Option<_>| {
-        (tasks.is_none() && !IS_REACTOR.get()).then(|| *tasks = Some(VecDeque::new()))
-    };
-    let Some(_rest) = local(begin).flatten().map(|()| Rest) else { return f() };
+    fn next() -> Option<Runnable> {
+        local(|here| here.tasks.pop_front()).flatten()
+    }
+
+    let begin = |here: &mut Here| !IS_REACTOR.get() && !std::mem::replace(&mut here.is_open, true);
+    let Some(_rest) = local(begin).unwrap_or_default().then_some(Rest) else { return f() };
     let result = f();
     for _ in 0..HERE_AT_MOST {
-        let Some(task) = local(|tasks| tasks.as_mut()?.pop_front()).flatten() else { break };
+        let Some(task) = next() else { break };
         if task.run() {
-            local(|tasks| tasks.as_mut()?.pop_back()).flatten().into_iter().for_each(pass);
+            local(|here| here.tasks.pop_back()).flatten().into_iter().for_each(pass);
         }
     }
     result
@@ -117,12 +129,12 @@ pub fn here<R>(f: impl FnOnce() -> R) -> R {
 
 /// Whether this is not the reactor's thread but one that is in [`here`].
 pub fn is_elsewhere() -> bool {
-    local(|tasks| tasks.is_some()).unwrap_or_default()
+    local(|here| here.is_open).unwrap_or_default()
 }
 
-/// What [`here`] is to run; none when the thread ends.
-fn local<R>(f: impl FnOnce(&mut Option<VecDeque<Runnable>>) -> R) -> Option<R> {
-    HERE.try_with(|tasks| f(&mut tasks.borrow_mut())).ok()
+/// None when the thread ends.
+fn local<R>(f: impl FnOnce(&mut Here) -> R) -> Option<R> {
+    HERE.try_with(|here| f(&mut here.borrow_mut())).ok()
 }
 
 fn add<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> Task<T> {
@@ -133,7 +145,7 @@ fn add<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> T
 
 fn schedule(task: Runnable) {
     let mut task = Some(task);
-    local(|tasks| tasks.iter_mut().for_each(|tasks| tasks.extend(task.take())));
+    local(|here| here.is_open.then(|| here.tasks.extend(task.take())));
     task.into_iter().for_each(pass);
 }
 

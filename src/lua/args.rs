@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use mlua::{Function, Lua, LuaString, MultiValue, Table, Value};
 
+use super::hot::{self, Fields};
 use crate::codec::{MAX_REMAINING, Qos, TopicError, topic};
 
 /// A message to be raised as a Lua error; the trampoline in `hot` puts file and line before it.
@@ -321,20 +322,8 @@ impl<'a> Arg<'a> {
     /// The fields of a table whose keys are all among `known`.
     pub(crate) fn record<'k>(&'k self, known: &[&'k str]) -> Result<Record<'k>, Raise> {
         let Value::Table(table) = &*self.value else { return Err(self.fail("table")) };
-        let mut fields = Vec::new();
-        let mut unknown = None;
-        table.for_each(|key: Value, value: Value| {
-            let name = key.as_string().map(|name| name.as_bytes());
-            let found = name.and_then(|name| known.iter().find(|known| *known.as_bytes() == *name));
-            match found {
-                Some(name) => fields.push((*name, value)),
-                None => {
-                    unknown.get_or_insert(key);
-                }
-            }
-            Ok(())
-        })?;
-        if let Some(key) = unknown {
+        let Fields { known: fields, other } = hot::fields(self.lua, table, known)?;
+        if let Some(key) = other {
             let key = match self.lua.coerce_string(key.clone())? {
                 Some(key) => format!("'{}'", key.to_string_lossy()),
                 None => format!("a {} as key", kind(&key)),

@@ -9,6 +9,7 @@
 //! | `peer` | a client as Lua sees it, and where its callbacks stand |
 //! | `target` | the client that a call is about |
 //! | `args` | what a script passes, checked |
+//! | `plain` | the same where nothing but the common case is wanted |
 //! | `route` | connects led elsewhere |
 //! | `nodemcu` | NodeMCU's words: `mqtt`, `tmr`, `sjson`, `file` |
 //! | `mgos` | Mongoose OS's words: `mgos_mqtt` and `api_mqtt` |
@@ -27,6 +28,7 @@ mod log;
 mod mgos;
 mod nodemcu;
 mod peer;
+mod plain;
 mod route;
 mod target;
 mod testing;
@@ -49,6 +51,7 @@ use args::{Args, Raise};
 use event_loop::Cursor;
 use event_queue::EventQueue;
 use nodemcu::host::Lookups;
+use nodemcu::settings::Made;
 use nodemcu::tmr::Timers;
 use peer::Peers;
 
@@ -273,6 +276,8 @@ struct State {
     as_esp8266: bool,
     /// For clients made and timers armed from now on.
     clock: RefCell<Clock>,
+    /// What the next call of `mqtt.Client` makes a client of, instead of its arguments.
+    made: Cell<Option<Made>>,
     /// Where connects go: as the options say, unless a test leads them elsewhere.
     map: Rc<Routes>,
     led: RefCell<Option<Rc<Routes>>>,
@@ -288,6 +293,8 @@ struct State {
     /// Counters of clients that have been collected.
     past: Cell<Stats>,
     last_key: Cell<u32>,
+    /// The queue's descriptor is this process's own, and stays so.
+    is_own: Cell<bool>,
     /// When the module was opened.
     started: Instant,
 }
@@ -308,6 +315,7 @@ impl State {
             chip_id,
             as_esp8266,
             clock: RefCell::default(),
+            made: Cell::default(),
             map: Rc::new(map),
             led: RefCell::default(),
             brokers: RefCell::default(),
@@ -317,13 +325,18 @@ impl State {
             steps: Cell::new(0),
             past: Cell::default(),
             last_key: Cell::new(event_loop::STATE),
+            is_own: Cell::new(false),
             started: Instant::now(),
         })
     }
 
     /// A key for a new object. Never given twice: after two thousand million it is an error.
     fn next_key(&self) -> Result<u32, Raise> {
-        self.queue.own_descriptor().map_err(|error| Raise(format!("no descriptor is left: {error}")))?;
+        // a child of a fork that is yet to come will be told by that: no need to ask the system each time
+        if !self.is_own.get() {
+            self.queue.own_descriptor().map_err(|error| Raise(format!("no descriptor is left: {error}")))?;
+            self.is_own.set(sys::is_installed());
+        }
         let key = self.last_key.get() + 1;
         if key >= i32::MAX as u32 {
             return Err(Raise("too many clients and timers were made".to_owned()));

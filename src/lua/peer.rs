@@ -124,6 +124,11 @@ impl Peer {
         self.changes.get()
     }
 
+    /// Whether any call has kept its own callback.
+    pub(crate) fn has_tokens(&self) -> bool {
+        self.last_token.get() != 0
+    }
+
     /// A token for a call that keeps its own callback.
     pub(crate) fn next_token(&self) -> Token {
         // Far below what an index into a Lua 5.1 table can be; a callback that is still there after a billion others

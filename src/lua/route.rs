@@ -81,6 +81,11 @@ impl Routes {
         Routes(vec![(route, Cell::new(true))])
     }
 
+    /// Whether everything goes where it would go without them.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Leads what would go to a broker on this machine's standard port to another port of it.
     pub fn lead_default_to(&mut self, port: u16) {
         for host in ["127.0.0.1", "localhost"] {

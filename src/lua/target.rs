@@ -102,21 +102,35 @@ impl<K: Kind> Target<K> {
     pub(crate) fn connect(&self, state: &State, options: Options) -> Result<(), Raise> {
         if !self.peer.anchored.get() {
             state.anchor(self.peer.key, &self.object)?;
-            state.peers.activate(&self.peer);
         }
-        state.cursor.note(self.peer.key);
-        self.peer.client.connect(options);
+        connect(state, &self.peer, options);
         Ok(())
     }
 
     /// Leaves it to the collector, now that it was closed: at once, or when it has nothing to do any more.
     pub(crate) fn let_go(&self, state: &State) -> Result<(), Raise> {
-        if self.peer.anchored.get() && !self.peer.client.busy() {
-            state.peers.deactivate(&self.peer);
+        if let_go(state, &self.peer) {
             state.release(self.peer.key)?;
-        } else {
-            state.peers.leave(&self.peer);
         }
         Ok(())
     }
+}
+
+/// Connects a client whose userdata has its anchor.
+pub(crate) fn connect(state: &State, peer: &Rc<Peer>, options: Options) {
+    state.peers.activate(peer);
+    state.cursor.note(peer.key);
+    peer.client.connect(options);
+}
+
+/// A client was closed. Whether the caller is to take the anchor off its userdata at once; else that happens when it has
+/// nothing to do any more.
+pub(crate) fn let_go(state: &State, peer: &Rc<Peer>) -> bool {
+    let at_once = peer.anchored.get() && !peer.client.busy();
+    if at_once {
+        state.peers.deactivate(peer);
+    } else {
+        state.peers.leave(peer);
+    }
+    at_once
 }

@@ -127,8 +127,16 @@ pub async fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
 /// # Errors
 /// Every address failed; the error is that of the first.
 pub async fn connect(addresses: &[SocketAddr]) -> io::Result<Stream> {
-    let order = interleave(addresses);
-    let mut waiting = order.into_iter();
+    let tcp = match addresses {
+        [address] => dial(*address).await?,
+        // boxed, as it would make the future of the common case larger
+        _ => Box::pin(race(addresses)).await?,
+    };
+    Ok(Stream::Tcp(tcp))
+}
+
+async fn race(addresses: &[SocketAddr]) -> io::Result<Plain> {
+    let mut waiting = interleave(addresses).into_iter();
     let mut first_error = None;
     let mut attempts: Vec<Pin<Box<dyn Future<Output = io::Result<Plain>> + Send>>> = Vec::new();
     loop {
@@ -157,7 +165,7 @@ pub async fn connect(addresses: &[SocketAddr]) -> io::Result<Stream> {
             None
         };
         match futures_lite::future::or(pin!(race), pin!(stagger)).await {
-            Some(Ok(tcp)) => return Ok(Stream::Tcp(tcp)),
+            Some(Ok(tcp)) => return Ok(tcp),
             Some(Err(error)) => {
                 first_error.get_or_insert(error);
             }

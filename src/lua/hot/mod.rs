@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `mod.rs` | the shell of a state, the trampoline that all functions go through, errors |
 //! | `publish.rs` | `client:publish` |
+//! | `short.rs` | the short ways of `mqtt.Client` and of other methods |
 //! | `loops.rs` | `run`, `poll` and `wait`, which run the callbacks |
 //!
 //! Lua reports an error by a long jump (LuaJIT: by unwinding) over the frames of C functions. So the rule of these files:
@@ -23,6 +24,7 @@
 
 mod loops;
 mod publish;
+mod short;
 
 use std::ffi::{CStr, c_int};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -34,7 +36,7 @@ use mlua::{AnyUserData, Function, IntoLuaMulti, Lua, Table, Value, Variadic};
 
 use super::{INTERNAL_ERROR, State};
 use loops::LOOPS;
-use publish::publish;
+use short::SHORT;
 
 // The upvalues of our C closures.
 const SHELL: c_int = 1;
@@ -83,9 +85,18 @@ pub(super) fn wrap(lua: &Lua, shell: &AnyUserData, function: Function) -> mlua::
     closure(lua, trampoline, (shell, function))
 }
 
-/// `client.publish`, with the ordinary function for whatever is not the common case.
-pub(super) fn wrap_publish(lua: &Lua, shell: &AnyUserData, ordinary: Function) -> mlua::Result<Function> {
-    closure(lua, publish, (shell, ordinary))
+/// The same for one of NodeMCU's functions about clients, which may have a short way for the common case.
+pub(super) fn wrap_short(
+    lua: &Lua,
+    shell: &AnyUserData,
+    name: &str,
+    function: Function,
+    state: &State,
+) -> mlua::Result<Function> {
+    let Some((short, _)) = SHORT.iter().find(|(_, known)| *known == name) else {
+        return wrap(lua, shell, function);
+    };
+    closure(lua, *short, (shell, function, &state.objects, &state.anchors))
 }
 
 /// Adds the loops to a table; `upvalues` are those after the shell.
@@ -116,7 +127,8 @@ pub(super) fn add_callbacks(lua: &Lua, object: &AnyUserData) -> mlua::Result<()>
     if cfg!(any(feature = "lua51", feature = "luajit")) {
         return Ok(());
     }
-    let callbacks = lua.create_table()?;
+    // with room for four, as many as most clients have: a table that grows is hashed anew each time
+    let callbacks = lua.create_table_with_capacity(0, 4)?;
     // SAFETY: no call here raises an error, and they use two of the twenty places that every function has on the stack.
     lua.exec_raw_lua(|raw| unsafe {
         raw.push(object)?;
@@ -138,6 +150,41 @@ pub(super) fn set_slot(lua: &Lua, object: &AnyUserData, slot: i32, value: Value)
         callbacks
     })?;
     callbacks.raw_set(slot, value)
+}
+
+/// What stands in a table under these keys, and one of the keys that are others. mlua's own iterators protect each
+/// step and keep each key, which takes five times as long.
+pub(super) fn fields<'k>(lua: &Lua, table: &Table, known: &[&'k str]) -> mlua::Result<Fields<'k>> {
+    let mut fields = Fields { known: Vec::new(), other: None };
+    // SAFETY: no call here raises an error, as each key is one that the table has just given and nothing changes it
+    // meanwhile; they use four of the twenty places that every function has on the stack.
+    lua.exec_raw_lua(|raw| unsafe {
+        let L = raw.state();
+        let base = lua_gettop(L);
+        raw.push(table)?;
+        lua_pushnil(L);
+        while lua_next(L, base + 1) != 0 {
+            // a number would be changed by being read as a string
+            let key = if lua_type(L, -2) == LUA_TSTRING { string(L, -2) } else { None };
+            match known.iter().find(|known| key == Some(known.as_bytes())) {
+                Some(name) => fields.known.push((*name, raw.pop_value())),
+                None if fields.other.is_none() => {
+                    lua_pushvalue(L, -2);
+                    fields.other = Some(raw.pop_value());
+                }
+                None => {}
+            }
+            lua_settop(L, base + 2);
+        }
+        lua_settop(L, base);
+        Ok(fields)
+    })
+}
+
+/// What [`fields`] has found.
+pub(super) struct Fields<'k> {
+    pub(super) known: Vec<(&'k str, Value)>,
+    pub(super) other: Option<Value>,
 }
 
 // Errors.

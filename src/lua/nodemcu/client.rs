@@ -8,13 +8,14 @@ use mlua::Value;
 use super::connect;
 use super::device::Device;
 use crate::client::Sending;
-use crate::client::{ConnectOptions, Credentials, Options, Profile, State as Activity, Will};
+use crate::client::{ConnectOptions, Credentials, Options, Policy, Profile, Server, State as Activity, Will};
 use crate::codec::{Qos, v4};
 use crate::lua::args::{Arg, Args, Raise};
 use crate::lua::event_loop::Call;
-use crate::lua::peer::slot;
+use crate::lua::peer::{Peer, slot};
 use crate::lua::target::{self, Kind, Method, bound};
 use crate::lua::{Maker, Reply, State, hot, reply};
+use crate::net::Transport;
 use crate::session::{Event, Refused, Token};
 
 /// A client of this module.
@@ -60,10 +61,11 @@ impl Target {
     }
 }
 
-const METHODS: [(&str, Method<Device>); 8] = [
+const METHODS: [(&str, Method<Device>); 9] = [
     ("lwt", lwt),
     ("on", on),
     ("connect", connect),
+    ("publish", publish),
     ("subscribe", subscribe),
     ("unsubscribe", unsubscribe),
     ("pending", pending),
@@ -75,10 +77,9 @@ const METHODS: [(&str, Method<Device>); 8] = [
 pub(super) fn register(maker: &Maker<'_>) -> mlua::Result<()> {
     let mut methods = Vec::new();
     for (name, method) in METHODS {
-        methods.push((name, maker.function(name, bound(method))?));
+        let ordinary = maker.ordinary(name, bound(method))?;
+        methods.push((name, hot::wrap_short(maker.lua, &maker.shell, name, ordinary, &maker.state)?));
     }
-    let ordinary = maker.ordinary("publish", bound(publish))?;
-    methods.push(("publish", hot::wrap_publish(maker.lua, &maker.shell, ordinary)?));
     target::register::<Device>(maker, methods)
 }
 
@@ -142,46 +143,49 @@ const EVENTS: [(&str, i32); 8] = [
     ("unsuback", slot::UNSUBACK),
 ];
 
+/// Where the callback of an event stands.
+pub(super) fn event_slot(event: &[u8]) -> Option<i32> {
+    EVENTS.iter().find(|(known, _)| known.as_bytes() == event).map(|(_, slot)| *slot)
+}
+
+/// The callback of an event was set by `on`, or taken away.
+pub(super) fn was_set(device: &Device, slot: i32) {
+    if slot == slot::SUBACK {
+        device.suback_by_on.set(true);
+    }
+}
+
 fn on(_: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     let event = args.at(1);
     let name = event.bytes()?;
-    let bytes = name.as_bytes();
-    let Some((_, slot)) = EVENTS.into_iter().find(|(known, _)| *bytes == *known.as_bytes()) else {
+    let Some(slot) = event_slot(&name.as_bytes()) else {
         let known = EVENTS.map(|(name, _)| name).join(", ");
         return Err(event.reject(format_args!("one of {known} expected, got {:?}", name.to_string_lossy())));
     };
     let function = args.at(2).function_or_nil()?;
-    if slot == slot::SUBACK {
-        target.face.suback_by_on.set(true);
-    }
+    was_set(&target.face, slot);
     target.set(args, slot, function)?;
     reply(args.lua, ())
 }
 
 fn connect(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
-    let request = connect::parse(args, &state.map())?;
+    let connect::Request { server, transport, reconnect, credentials, ok, nok } =
+        connect::parse(args, &state.map())?;
     let Target { peer, face: device, .. } = target;
-    let settings = &device.settings;
-    let asks = peer.has(slot::USERNAME) || peer.has(slot::PASSWORD);
-    let ask_credentials = asks && request.credentials.is_none();
-    let Credentials { username, password } = request.credentials.unwrap_or_else(|| settings.credentials());
-    let connect = ConnectOptions {
-        version: settings.version,
-        client_id: settings.client_id.to_string(),
-        keep_alive: settings.keep_alive,
-        clean_session: settings.clean_session,
-        will: device.will(),
-        username,
-        password,
-    };
-    let profile = Profile { transport: request.transport, ..Profile::new(request.server, connect) };
-    let options = Options {
-        reconnect: request.reconnect,
-        connect_timeout: Duration::from_millis(settings.connect_timeout.into()),
-        ask_credentials,
-        ..Options::new(profile)
-    };
-    // What Lua has taken of the attempt before this one and not come to: neither ok nor nok.
+    begin(state, peer, device);
+    let keeps_ok = state.as_esp8266 && ok.is_none() && !peer.has(slot::CONNECT);
+    if !keeps_ok {
+        target.set(args, slot::OK, ok)?;
+        device.accepted.set(false);
+    }
+    target.set(args, slot::NOK, nok)?;
+    target.connect(state, options(peer, device, server, transport, reconnect, credentials))?;
+    reply(args.lua, true)
+}
+
+/// The first part of every `connect`: what Lua has taken of the attempt before this one and not come to, neither ok nor
+/// nok, is forgotten.
+pub(super) fn begin(state: &State, peer: &Peer, device: &Device) {
     let outcome = |event: &Event<'_>| {
         matches!(event, Event::Connected { .. } | Event::ConnectFailed { .. } | Event::CredentialsWanted)
     };
@@ -190,15 +194,38 @@ fn connect(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
         let slots = [slot::OK, slot::NOK, slot::CONNECT, slot::CONNFAIL];
         call.key == peer.key && slots.contains(&call.slot)
     });
-    let keeps_ok = state.as_esp8266 && request.ok.is_none() && !peer.has(slot::CONNECT);
-    if !keeps_ok {
-        target.set(args, slot::OK, request.ok)?;
-        device.accepted.set(false);
-    }
-    target.set(args, slot::NOK, request.nok)?;
     device.connected_at.set(state.steps.get());
-    target.connect(state, options)?;
-    reply(args.lua, true)
+}
+
+/// What a `connect` is about. `credentials` replace those of the client.
+pub(super) fn options(
+    peer: &Peer,
+    device: &Device,
+    server: Server,
+    transport: Transport,
+    reconnect: Option<Policy>,
+    credentials: Option<Credentials>,
+) -> Options {
+    let settings = &device.settings;
+    let asks = peer.has(slot::USERNAME) || peer.has(slot::PASSWORD);
+    let ask_credentials = asks && credentials.is_none();
+    let Credentials { username, password } = credentials.unwrap_or_else(|| settings.credentials());
+    let connect = ConnectOptions {
+        version: settings.version,
+        client_id: String::from(&*settings.client_id),
+        keep_alive: settings.keep_alive,
+        clean_session: settings.clean_session,
+        will: device.will(),
+        username,
+        password,
+    };
+    let profile = Profile { transport, ..Profile::new(server, connect) };
+    Options {
+        reconnect,
+        connect_timeout: Duration::from_millis(settings.connect_timeout.into()),
+        ask_credentials,
+        ..Options::new(profile)
+    }
 }
 
 /// The part of `publish` that is not fast: numbers as strings, and every error. `hot` does the rest.
@@ -339,13 +366,8 @@ fn close(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
         );
         return reply(args.lua, ());
     }
-    peer.client.close();
-    // Of what Lua has taken and not come to, only the end of a connection that the script knows of is told.
     let mut dropped = Vec::new();
-    let end = |event: &Event<'_>| matches!(event, Event::Offline | Event::Dropped { .. });
-    state.cursor.cut(peer, end, |token| dropped.push(token));
-    let ends = |call: &Call| call.key == peer.key && call.slot != slot::OFFLINE;
-    state.cursor.cut_due(ends);
+    leave(state, peer, |token| dropped.push(token));
     for token in dropped {
         hot::set_slot(args.lua, &target.object, slot::of(token), Value::Nil)?;
     }
@@ -353,4 +375,13 @@ fn close(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
     target.set(args, slot::NOK, None)?;
     target.let_go(state)?;
     reply(args.lua, ())
+}
+
+/// The first part of `close`. Of what Lua has taken and not come to, only the end of a connection that the script knows of
+/// is told; the tokens of the rest are handed to `dropped`.
+pub(super) fn leave(state: &State, peer: &Peer, dropped: impl FnMut(Token)) {
+    peer.client.close();
+    let end = |event: &Event<'_>| matches!(event, Event::Offline | Event::Dropped { .. });
+    state.cursor.cut(peer, end, dropped);
+    state.cursor.cut_due(|call: &Call| call.key == peer.key && call.slot != slot::OFFLINE);
 }

@@ -23,10 +23,10 @@ pub(super) struct Request {
 }
 
 /// Arguments by position: before the callbacks, and the last place that a callback can have.
-const PORT: usize = 2;
-const SECURITY: usize = 3;
-const AUTORECONNECT: usize = 4;
-const LAST: usize = 6;
+pub(super) const PORT: usize = 2;
+pub(super) const SECURITY: usize = 3;
+pub(super) const AUTORECONNECT: usize = 4;
+pub(super) const LAST: usize = 6;
 
 /// Takes the arguments apart. `map` is the one of [`Options`](crate::lua::Options).
 pub(super) fn parse(args: &Args<'_>, map: &Routes) -> Result<Request, Raise> {
@@ -77,16 +77,43 @@ pub(super) fn parse(args: &Args<'_>, map: &Routes) -> Result<Request, Raise> {
 /// The callbacks, and the place of the first of them.
 fn callbacks(args: &Args<'_>) -> Result<(Option<Function>, Option<Function>, usize), Raise> {
     let last = args.len().min(LAST);
-    // the two places of their own hold functions or nothing, whichever of them is filled
-    let first = (PORT..LAST).find(|&n| n <= last && args.at(n).is_function()).unwrap_or(LAST - 1);
-    let mut found = [None, None];
+    let Places { ok, nok, first } = places(last, |n| args.at(n).is_function());
     for n in first..=last {
-        let Some(function) = args.at(n).function_or_nil()? else { continue };
+        args.at(n).function_or_nil()?;
+    }
+    let function = |n: Option<usize>| n.map(|n| args.at(n).function()).transpose();
+    Ok((function(ok)?, function(nok)?, first))
+}
+
+/// Where the callbacks are among the arguments.
+pub(super) struct Places {
+    pub(super) ok: Option<usize>,
+    pub(super) nok: Option<usize>,
+    /// From here on there is nothing but functions, or nothing.
+    pub(super) first: usize,
+}
+
+/// Finds the callbacks among the arguments up to `last`.
+pub(super) fn places(last: usize, is_function: impl Fn(usize) -> bool) -> Places {
+    // the two places of their own hold functions or nothing, whichever of them is filled
+    let first = (PORT..LAST).find(|&n| n <= last && is_function(n)).unwrap_or(LAST - 1);
+    let mut found = [None, None];
+    for n in (first..=last).filter(|&n| is_function(n)) {
         let place = usize::from(found[0].is_some() || n == LAST);
-        found[place].get_or_insert(function);
+        found[place].get_or_insert(n);
     }
     let [ok, nok] = found;
-    Ok((ok, nok, first))
+    Places { ok, nok, first }
+}
+
+/// A text that is a name or an IPv4 address and nothing else, without a closer look; none: it may be one all the same.
+pub(super) fn plain_host(text: &[u8]) -> Option<&str> {
+    const LONGEST: usize = 255;
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b".-_".contains(byte);
+    if !(1..=LONGEST).contains(&text.len()) || !text.iter().all(is_plain) {
+        return None;
+    }
+    std::str::from_utf8(text).ok()
 }
 
 /// A name or an address; not `host:port`.
@@ -130,4 +157,38 @@ fn policy(arg: &Arg<'_>) -> Result<Option<Policy>, Raise> {
         )));
     }
     Ok(Some(Policy { min, max, ..default }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_function_is_ok_and_the_last_place_is_noks() {
+        for (functions, last, expected) in [
+            (&[][..], 6, (None, None, 5)),
+            (&[2], 2, (Some(2), None, 2)),
+            (&[2, 3], 3, (Some(2), Some(3), 2)),
+            (&[3, 4], 4, (Some(3), Some(4), 3)),
+            (&[5, 6], 6, (Some(5), Some(6), 5)),
+            (&[6], 6, (None, Some(6), 5)),
+            (&[4, 6], 6, (Some(4), Some(6), 4)),
+            (&[2, 3, 4], 4, (Some(2), Some(3), 2)),
+            (&[5], 4, (None, None, 5)), // there is no such argument
+        ] {
+            let Places { ok, nok, first } = places(last, |n| functions.contains(&n));
+            assert_eq!((ok, nok, first), expected, "{functions:?}");
+        }
+    }
+
+    #[test]
+    fn a_plain_host_is_nothing_that_needs_a_closer_look() {
+        for host in ["127.0.0.1", "localhost", "broker_1.example-site.org", "a"] {
+            assert_eq!(plain_host(host.as_bytes()), Some(host));
+        }
+        let long = "x".repeat(256);
+        for text in ["", "::1", "[::1]", "host:1883", "mqtt://host", "a b", "a\0", "b\u{fc}cher", &long] {
+            assert_eq!(plain_host(text.as_bytes()), None, "{text}");
+        }
+    }
 }

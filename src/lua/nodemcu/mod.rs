@@ -2,8 +2,10 @@
 //!
 //! | file | job |
 //! | --- | --- |
-//! | `mqtt` | the module's table, `mqtt.Client` and its arguments |
+//! | `mqtt` | the module's table, `mqtt.Client` |
+//! | `settings` | the arguments of `mqtt.Client` |
 //! | `client` | the methods of a client |
+//! | `quick` | what most clients call, for the common arguments |
 //! | `connect` | the argument shapes of `client:connect` |
 //! | `device` | from a client's events to its callbacks |
 //! | `reason` | the numbers of `connfail` |
@@ -19,8 +21,10 @@ mod device;
 pub(crate) mod file;
 pub(crate) mod host;
 pub(crate) mod mqtt;
+pub(crate) mod quick;
 mod reason;
 mod secure;
+pub(crate) mod settings;
 pub(crate) mod sjson;
 pub(crate) mod tmr;
 

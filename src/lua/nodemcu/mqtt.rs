@@ -1,20 +1,16 @@
-//! The module `mqtt`: its table, and `mqtt.Client` with its arguments.
+//! The module `mqtt`: its table, and `mqtt.Client`.
 
-use std::cell::Cell;
 use std::rc::Rc;
-use std::time::Duration;
 
 use mlua::{Function, Lua, Table, Value};
 
 use super::client::{self, Target};
-use super::device::{Device, Settings};
 use super::reason::REASONS;
-use crate::client::{Credentials, Options};
-use crate::codec::{MAX_PACKET, Version, topic};
+use super::settings::{self, KEYS, Made, POSITIONS, key};
+use crate::codec::topic;
 use crate::lua::args::{Arg, Args, Raise};
 use crate::lua::peer::slot;
 use crate::lua::{CALLBACKS, Maker, Reply, State, hot, log, reply};
-use crate::session::{Config, Limits, Resubscribe};
 
 /// The release.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -28,7 +24,8 @@ pub(crate) fn open(maker: &Maker<'_>) -> mlua::Result<Table> {
     for (name, value) in REASONS {
         mqtt.raw_set(name, value)?;
     }
-    maker.add(&mqtt, "Client", new_client)?;
+    let ordinary = maker.ordinary("Client", new_client)?;
+    mqtt.raw_set("Client", hot::wrap_short(lua, &maker.shell, "Client", ordinary, &maker.state)?)?;
     // luamqtt installs a module of the same name.
     maker.add(&mqtt, "client", |_, _| {
         Err(Raise(format!(
@@ -116,136 +113,26 @@ fn stats(state: &Rc<State>, args: Args<'_>) -> Reply {
     reply(args.lua, table)
 }
 
-/// The keys of `mqtt.Client{…}`: the positional arguments in their order, then what the manuals don't have.
-const KEYS: [&str; 12] = [
-    "clientid",
-    "keepalive",
-    "username",
-    "password",
-    "cleansession",
-    "max_message_length",
-    "protocol",
-    "callbacks",
-    "max_queue",
-    "inflight",
-    "resubscribe",
-    "connect_timeout",
-];
-
 fn new_client(state: &Rc<State>, args: Args<'_>) -> Reply {
+    if let Some(Made { config, device, each }) = state.made.take() {
+        let Target { object, .. } = Target::create(state, args.lua, config, device, each)?;
+        return reply(args.lua, object); // the short way
+    }
     let first = args.at(1);
     let table = if first.value.is_table() { Some(first.record(&KEYS)?) } else { None };
     // By name or by position; none for nil.
-    let find = |key: &'static str| match &table {
-        Some(table) => table.field(key),
-        None => {
-            let position = KEYS.iter().position(|known| *known == key);
-            let place = position.filter(|&position| position < 6);
-            place.and_then(|position| args.at(position + 1).given())
-        }
-    };
-    let flag = |key, default| find(key).map_or(Ok(default), |arg| arg.flag());
-
-    let clean_session = flag("cleansession", true)?;
-    let version = match find("protocol") {
-        None => Version::V311,
-        Some(arg) => match &*arg.bytes()?.as_bytes() {
-            b"3.1.1" => Version::V311,
-            b"3.1" => Version::V31,
-            _ => return Err(arg.reject("\"3.1.1\" or \"3.1\" expected, got another string")),
-        },
-    };
-    let client_id = match find("clientid") {
-        None => state.default_id("NodeMCU"),
-        Some(arg) => client_id(&arg, clean_session, version)?,
-    };
-    let keep_alive = find("keepalive").map_or(Ok(60), |arg| arg.integer(0..=65535))? as u16;
-    let mut username_function = None;
-    let username = match find("username") {
-        Some(arg) if arg.is_function() => {
-            username_function = Some(arg.function()?);
-            None
-        }
-        Some(arg) => Some(arg.text()?),
+    let find = |key: usize| match &table {
+        Some(table) => table.field(KEYS[key]),
+        None if key < POSITIONS => args.at(key + 1).given(),
         None => None,
     };
-    let mut password_function = None;
-    let password = match find("password") {
-        Some(arg) if username.is_none() && username_function.is_none() => {
-            return Err(arg.reject("nothing expected without a user name, got a password [MQTT-3.1.2-22]"));
-        }
-        Some(arg) if arg.is_function() => {
-            password_function = Some(arg.function()?);
-            None
-        }
-        Some(arg) => Some(arg.short_bytes()?),
-        None => None,
-    };
-    let max_packet = find("max_message_length")
-        .map(|arg| arg.integer(1..=MAX_PACKET as i64).map(|bytes| bytes as u32))
-        .transpose()?;
-    let each = match find("callbacks") {
-        None => false,
-        Some(arg) => match &*arg.bytes()?.as_bytes() {
-            b"last" => false,
-            b"each" => true,
-            _ => return Err(arg.reject("\"last\" or \"each\" expected, got another string")),
-        },
-    };
-    let limits = Limits::default();
-    let max_queue = match find("max_queue") {
-        None => limits.max_queue,
-        Some(arg) => arg.integer(1..=1 << 40)? as usize,
-    };
-    let inflight = match find("inflight") {
-        None => limits.inflight,
-        Some(arg) => arg.integer(1..=65535)? as u16,
-    };
-    let resubscribe = flag("resubscribe", false)?;
-    let connect_timeout = match find("connect_timeout") {
-        None => Options::CONNECT_TIMEOUT,
-        Some(arg) => arg.seconds(0.001, Duration::from_secs(86_400).as_secs_f64())?,
-    };
-
-    let resubscribe = if resubscribe { Resubscribe::NewSession } else { Resubscribe::Never };
-    let limits = Limits { max_queue, inflight, max_packet, ..limits };
-    let config = Config { limits, resubscribe, ..Config::default() };
-    let device = Device {
-        settings: Settings {
-            client_id: client_id.into(),
-            keep_alive,
-            credentials: username
-                .map(|username| Box::new(Credentials { username: Some(username), password })),
-            clean_session,
-            version,
-            connect_timeout: connect_timeout.as_millis() as u32, // a day at most
-        },
-        will: Cell::default(),
-        announced: Cell::new(false),
-        connected_at: Cell::new(u64::MAX),
-        ok_stays: state.as_esp8266,
-        accepted: Cell::new(false),
-        suback_by_on: Cell::new(true),
-    };
+    let Made { config, device, each } = settings::read(state, find)?;
     let Target { peer, object, .. } = Target::create(state, args.lua, config, device, each)?;
-    for (slot, function) in [(slot::USERNAME, username_function), (slot::PASSWORD, password_function)] {
-        if let Some(function) = function {
+    for (slot, key) in [(slot::USERNAME, key::USERNAME), (slot::PASSWORD, key::PASSWORD)] {
+        if let Some(arg) = find(key).filter(Arg::is_function) {
             peer.fill(slot, true);
-            hot::set_slot(args.lua, &object, slot, Value::Function(function))?;
+            hot::set_slot(args.lua, &object, slot, Value::Function(arg.function()?))?;
         }
     }
     reply(args.lua, object)
-}
-
-/// A client id that the broker can take.
-fn client_id(arg: &Arg<'_>, clean_session: bool, version: Version) -> Result<String, Raise> {
-    let id = arg.text()?;
-    if version == Version::V31 && !(1..=23).contains(&id.chars().count()) {
-        let got = id.chars().count();
-        return Err(arg.reject(format_args!("1 to 23 characters expected with protocol 3.1, got {got}")));
-    }
-    if id.is_empty() && !clean_session {
-        return Err(arg.reject("a client id expected with cleansession 0, got \"\" [MQTT-3.1.3-8]"));
-    }
-    Ok(id)
 }

@@ -1,0 +1,155 @@
+//! The short ways of `mqtt.Client` and of `on`, `connect` and `close`, for what they are almost always called with: what
+//! mlua does about the arguments of a function, each of which it keeps, is more than what most of these have to do. What
+//! they do is [`quick`](crate::lua::nodemcu::quick)'s to say.
+
+use std::ffi::c_int;
+
+use mlua::ffi::*;
+
+use super::{guarded, publish, state, string, trampoline};
+use crate::lua::nodemcu::quick::{self, Store};
+use crate::lua::nodemcu::settings::{KEYS, POSITIONS};
+use crate::lua::peer::slot;
+use crate::lua::plain::Plain;
+
+// The upvalues after those of a trampoline: the objects that are not anchored, by key, and those that are.
+const OBJECTS: c_int = 3;
+const ANCHORS: c_int = 4;
+
+/// The functions that have a short way, by their names in Lua.
+pub(super) const SHORT: [(lua_CFunction, &str); 5] =
+    [(client, "Client"), (publish::publish, "publish"), (on, "on"), (connect, "connect"), (close, "close")];
+
+unsafe extern "C-unwind" fn client(L: *mut lua_State) -> c_int {
+    let state = state(L);
+    let top = lua_gettop(L);
+    let mut values = [Plain::Nil; KEYS.len()];
+    let is_read = match lua_type(L, 1) {
+        LUA_TTABLE => fields(L, 1, &KEYS, &mut values),
+        LUA_TSTRING => {
+            arguments(L, 1, &mut values[..POSITIONS]);
+            true
+        }
+        _ => false,
+    };
+    // also what a call has left that did not get as far as its end
+    guarded(L, || state.made.set(None));
+    let is_made = is_read && guarded(L, || quick::client(state, &values)).is_some();
+    lua_settop(L, if is_made { 0 } else { top });
+    trampoline(L)
+}
+
+unsafe extern "C-unwind" fn on(L: *mut lua_State) -> c_int {
+    on_fast(L).unwrap_or_else(|| trampoline(L))
+}
+
+unsafe fn on_fast(L: *mut lua_State) -> Option<c_int> {
+    let state = state(L);
+    let address = object(L)?;
+    let event = plain(L, 2).bytes()?;
+    if lua_type(L, 3) != LUA_TFUNCTION {
+        return None;
+    }
+    let slot = guarded(L, || state.peers.with_device(address, |peer| quick::on(peer, event)))??;
+    lua_getuservalue(L, 1);
+    store(L, slot, Store::Argument(2));
+    Some(0)
+}
+
+unsafe extern "C-unwind" fn connect(L: *mut lua_State) -> c_int {
+    connect_fast(L).unwrap_or_else(|| trampoline(L))
+}
+
+unsafe fn connect_fast(L: *mut lua_State) -> Option<c_int> {
+    let state = state(L);
+    let address = object(L)?;
+    let mut values = [Plain::Nil; quick::MOST];
+    arguments(L, 2, &mut values);
+    let request = guarded(L, || quick::request(state, &values))?;
+    let changes =
+        guarded(L, || state.peers.with_device(address, |peer| quick::begin(state, peer, &request)))??;
+    lua_getuservalue(L, 1);
+    store(L, slot::OK, changes.ok);
+    store(L, slot::NOK, changes.nok);
+    if let Some(key) = changes.moves {
+        move_object(L, key, OBJECTS, ANCHORS);
+    }
+    guarded(L, || state.peers.with_device(address, |peer| quick::connect(state, peer, &request)));
+    lua_pushboolean(L, 1);
+    Some(1)
+}
+
+unsafe extern "C-unwind" fn close(L: *mut lua_State) -> c_int {
+    close_fast(L).unwrap_or_else(|| trampoline(L))
+}
+
+unsafe fn close_fast(L: *mut lua_State) -> Option<c_int> {
+    let state = state(L);
+    let address = object(L)?;
+    let changes = guarded(L, || state.peers.with_device(address, |peer| quick::close(state, peer)))??;
+    lua_getuservalue(L, 1);
+    store(L, slot::OK, changes.ok);
+    store(L, slot::NOK, changes.nok);
+    if let Some(key) = changes.moves {
+        move_object(L, key, ANCHORS, OBJECTS);
+    }
+    Some(0)
+}
+
+/// Where the userdata that is self lies; none of a light one, which may have the address of a client.
+#[inline]
+unsafe fn object(L: *mut lua_State) -> Option<usize> {
+    (lua_type(L, 1) == LUA_TUSERDATA).then(|| lua_touserdata(L, 1).addr())
+}
+
+/// Looks at the arguments from the one on that stands at `first`. A string's bytes are there as long as the string stands
+/// there.
+unsafe fn arguments<'a>(L: *mut lua_State, first: c_int, values: &mut [Plain<'a>]) {
+    for (n, value) in (first..=lua_gettop(L)).zip(values) {
+        *value = plain(L, n);
+    }
+}
+
+/// Looks at what stands under these keys in a table, which nothing may change as long as the values are in use. False: there
+/// is something else in it.
+unsafe fn fields<'a>(L: *mut lua_State, table: c_int, keys: &[&str], values: &mut [Plain<'a>]) -> bool {
+    lua_pushnil(L);
+    while lua_next(L, table) != 0 {
+        let key = if lua_type(L, -2) == LUA_TSTRING { string(L, -2) } else { None };
+        let Some(n) = keys.iter().position(|known| key == Some(known.as_bytes())) else { return false };
+        values[n] = plain(L, -1);
+        lua_pop(L, 1);
+    }
+    true
+}
+
+#[inline]
+unsafe fn plain<'a>(L: *mut lua_State, n: c_int) -> Plain<'a> {
+    match lua_type(L, n) {
+        LUA_TNONE | LUA_TNIL => Plain::Nil,
+        LUA_TBOOLEAN => Plain::Boolean(lua_toboolean(L, n) != 0),
+        LUA_TNUMBER => Plain::Number(lua_tonumber(L, n)),
+        LUA_TSTRING => string(L, n).map_or(Plain::Other, Plain::String),
+        LUA_TFUNCTION => Plain::Function,
+        _ => Plain::Other,
+    }
+}
+
+/// Sets a callback; the table of callbacks is on top of the stack.
+#[inline]
+unsafe fn store(L: *mut lua_State, slot: c_int, what: Store) {
+    match what {
+        Store::Nothing => return,
+        Store::Nil => lua_pushnil(L),
+        Store::Argument(n) => lua_pushvalue(L, n + 1), // self is not counted
+    }
+    lua_rawseti(L, -2, slot.into());
+}
+
+/// Moves the object that is self from one table of objects to another.
+unsafe fn move_object(L: *mut lua_State, key: u32, from: c_int, to: c_int) {
+    lua_pushvalue(L, 1);
+    lua_rawseti(L, lua_upvalueindex(to), key.into());
+    lua_pushnil(L);
+    lua_rawseti(L, lua_upvalueindex(from), key.into());
+}
