@@ -9,6 +9,7 @@ use mlua::ffi::*;
 use super::{guarded, publish, state, string, trampoline};
 use crate::lua::nodemcu::quick::{self, Store};
 use crate::lua::nodemcu::settings::{KEYS, POSITIONS};
+use crate::lua::nodemcu::tmr;
 use crate::lua::peer::slot;
 use crate::lua::plain::Plain;
 
@@ -94,6 +95,14 @@ unsafe fn close_fast(L: *mut lua_State) -> Option<c_int> {
         move_object(L, key, ANCHORS, OBJECTS);
     }
     Some(0)
+}
+
+/// Arguments are ignored.
+pub(super) unsafe extern "C-unwind" fn now(L: *mut lua_State) -> c_int {
+    let state = state(L);
+    let now = guarded(L, || tmr::now(state));
+    lua_pushinteger(L, now.into());
+    1
 }
 
 /// Where the userdata that is self lies; none of a light one, which may have the address of a client.

@@ -206,10 +206,7 @@ pub(crate) fn open(maker: &Maker<'_>) -> mlua::Result<Table> {
     })?;
 
     maker.add(&tmr, "create", |state, args| reply(args.lua, create(state, args.lua)?))?;
-    maker.add(&tmr, "now", |state, args| {
-        let micros = state.now().saturating_duration_since(state.started).as_micros();
-        reply(args.lua, (micros & MASK) as u32)
-    })?;
+    tmr.raw_set("now", hot::wrap_now(lua, &maker.shell)?)?;
     maker.add(&tmr, "time", |state, args| {
         let seconds = state.now().saturating_duration_since(state.started).as_secs();
         reply(args.lua, (u128::from(seconds) & MASK) as u32)
@@ -229,6 +226,11 @@ pub(crate) fn open(maker: &Maker<'_>) -> mlua::Result<Table> {
     tmr.raw_set("ALARM_AUTO", Mode::Auto as i32)?;
     tmr.raw_set("ALARM_SEMI", Mode::Semi as i32)?;
     Ok(tmr)
+}
+
+/// `tmr.now()`: microseconds since the module was opened, as far as they fit.
+pub(crate) fn now(state: &State) -> u32 {
+    (state.now().saturating_duration_since(state.started).as_micros() & MASK) as u32
 }
 
 fn create(state: &Rc<State>, lua: &Lua) -> Result<AnyUserData, Raise> {
