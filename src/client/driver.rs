@@ -20,8 +20,9 @@ use super::shared::Shared;
 use crate::net::Stream;
 use crate::session;
 
-/// Size of the read buffer of the thread.
-const READ_BUFFER: usize = 64 * 1024;
+/// A packet of which so much has come and so much is missing is read on in its place. One that is nearly there is not worth
+/// a read of its own.
+const LARGE: usize = 16 * 1024;
 
 /// Memory that the written bytes of a connection may leave behind when there is nothing more to write.
 const KEEP: usize = 32 * 1024;
@@ -46,12 +47,19 @@ thread_local! {
     static INPUT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Runs `f` with the thread's read buffer.
-pub(super) fn with_input<R>(f: impl FnOnce(&mut [u8]) -> R) -> R {
+/// Runs `f` with the thread's read buffer; `f` may keep that.
+pub(super) fn with_input<R>(f: impl FnOnce(&mut Vec<u8>) -> R) -> R {
     INPUT.with_borrow_mut(|input| {
-        input.resize(READ_BUFFER, 0);
+        make_ready(input);
         f(input)
     })
+}
+
+/// Sees to it that the buffer has its size.
+fn make_ready(input: &mut Vec<u8>) {
+    if input.len() != session::BUFFER {
+        *input = vec![0; session::BUFFER];
+    }
 }
 
 /// Why a connection is no longer driven.
@@ -231,7 +239,7 @@ impl Driver {
     fn read(&mut self, cx: &mut Context<'_>, budget: &mut usize) -> Result<(), End> {
         with_input(|input| {
             loop {
-                {
+                let mut packet = {
                     let now = self.shared.clock.now();
                     let mut inner = self.shared.enter(self.generation, cx).ok_or(End::Replaced)?;
                     // first of all: nothing that comes after a violation is taken
@@ -242,20 +250,32 @@ impl Driver {
                     if *budget == 0 || !inner.begin_reading(now, self.write_error.is_some()) {
                         return Ok(());
                     }
-                }
+                    inner.session.lend_packet(LARGE)
+                };
                 *budget -= 1;
-                let n = match Pin::new(&mut self.stream).poll_read(cx, input) {
+                let room = match &mut packet {
+                    Some(packet) => packet.room(),
+                    None => {
+                        make_ready(input);
+                        &mut input[..]
+                    }
+                };
+                let n = match Pin::new(&mut self.stream).poll_read(cx, room) {
                     Poll::Pending => 0,
                     Poll::Ready(Ok(0)) => return Err(End::Eof),
                     Poll::Ready(Ok(n)) => n,
                     Poll::Ready(Err(error)) => return Err(End::Read(error)),
                 };
                 let mut inner = self.shared.enter(self.generation, cx).ok_or(End::Replaced)?;
+                let outcome = match packet {
+                    Some(packet) => inner.session.handle_packet(self.shared.clock.now(), packet, n),
+                    None if n == 0 => Ok(()),
+                    None => inner.take_input(self.shared.clock.now(), input, n),
+                };
                 if n == 0 {
                     inner.end_reading(0);
                     return Ok(());
                 }
-                let outcome = inner.take_input(self.shared.clock.now(), &input[..n]);
                 if outcome.is_ok() {
                     inner.end_reading(n); // else no caller is to read what follows a violation
                 }

@@ -120,7 +120,7 @@ impl Shared {
             }
             Ok(n) => {
                 inner.reader.last = n;
-                let outcome = inner.take_input(now, &input[..n]);
+                let outcome = inner.take_input(now, input, n);
                 let violated = outcome.is_err();
                 inner.reader.end = outcome.err().map(|error| Box::new(End::from(error)));
                 violated || inner.is_much(n)

@@ -5,6 +5,7 @@
 
 use super::error::Error;
 use super::packet::{Kind, MAX_REMAINING};
+use super::partial::{Lent, Partial};
 use super::wire::remaining_length;
 
 /// One packet as it arrived.
@@ -35,19 +36,6 @@ pub struct Deframer {
     limit: usize,
     /// Bit n: packet type n may come.
     accepts: u16,
-}
-
-/// A packet that arrives in parts.
-#[derive(Debug, Default)]
-struct Partial {
-    /// Its start, or (`done`) all of it; as far as it is kept.
-    bytes: Vec<u8>,
-    /// Its header, as soon as that is whole.
-    head: Option<Head>,
-    /// How many bytes of it came after the kept ones.
-    dropped: usize,
-    /// It has been returned and is cleared by the next call.
-    done: bool,
 }
 
 impl Default for Deframer {
@@ -122,59 +110,52 @@ impl Deframer {
         self.partial = None;
     }
 
+    /// Lends the packet that has arrived in part, if `much` of it has and as much has yet to come, so that it can be read
+    /// on in its place. [`restore`](Self::restore) brings it back, before the next packet is asked for.
+    pub fn lend(&mut self, much: usize) -> Option<Lent> {
+        self.partial.as_mut()?.lend(self.limit, much)
+    }
+
+    /// Takes back what was lent; then the packet may be whole.
+    pub fn restore(&mut self, lent: Lent) {
+        if let Some(partial) = &mut self.partial {
+            partial.restore(lent);
+        }
+    }
+
+    /// The packet returned last, with its header, if it arrived in parts: who keeps it need not copy it.
+    pub fn take_gathered(&mut self) -> Option<Vec<u8>> {
+        let gathered = self.partial.take_if(|partial| partial.done)?;
+        Some(gathered.bytes)
+    }
+
     /// Moves what belongs to one packet from `input` to `partial`; gives that when it is whole now.
     #[inline(never)]
     fn gather(&mut self, input: &mut &[u8]) -> Result<Option<&Partial>, Error> {
-        if input.is_empty() {
+        if input.is_empty() && self.partial.is_none() {
             return Ok(None);
         }
         let partial = self.partial.get_or_insert_default();
-        let head = loop {
-            if let Some(head) = partial.head {
-                break head;
-            }
-            let Some(byte) = input.split_off_first() else { return Ok(None) };
-            partial.bytes.push(*byte);
-            partial.head = Head::read(&partial.bytes, self.accepts)?;
-        };
-        // Twice for a PUBLISH above the limit: how much is kept of it depends on the length of its topic.
-        loop {
-            let missing = head.kept(self.limit, &partial.bytes) - partial.bytes.len();
-            if missing == 0 {
-                break;
-            }
-            let arrived = input.split_off(..missing.min(input.len())).expect("no more than there is");
-            partial.bytes.extend_from_slice(arrived);
-            if arrived.len() < missing {
-                return Ok(None);
-            }
-        }
-        let unwanted = head.size - partial.bytes.len() - partial.dropped;
-        let arrived = input.split_off(..unwanted.min(input.len())).expect("no more than there is");
-        partial.dropped += arrived.len();
-        if arrived.len() < unwanted {
-            return Ok(None);
-        }
-        partial.done = true;
-        Ok(Some(partial))
+        partial.gather(input, self.limit, self.accepts)?;
+        Ok(partial.done.then_some(partial))
     }
 }
 
 /// A fixed header, checked.
 #[derive(Clone, Copy, Debug)]
-struct Head {
+pub(super) struct Head {
     /// The first byte of the packet.
     first: u8,
     /// The size of the fixed header.
     len: usize,
     /// The size of the whole packet.
-    size: usize,
+    pub(super) size: usize,
 }
 
 impl Head {
     /// Reads the header at the front of `bytes`; `None` if it has not arrived whole.
     #[inline]
-    fn read(bytes: &[u8], accepts: u16) -> Result<Option<Head>, Error> {
+    pub(super) fn read(bytes: &[u8], accepts: u16) -> Result<Option<Head>, Error> {
         let Some((&first, rest)) = bytes.split_first() else { return Ok(None) };
         let rule = &RULES[usize::from(first >> 4)];
         if rule.flags >> (first & 0x0F) & accepts >> (first >> 4) & 1 == 0 {
@@ -190,7 +171,7 @@ impl Head {
     /// How many bytes of the packet are kept, as far as its first bytes tell: all, or of a PUBLISH above the limit its
     /// topic, its id and what else is below the limit.
     #[inline]
-    fn kept(&self, limit: usize, packet: &[u8]) -> usize {
+    pub(super) fn kept(&self, limit: usize, packet: &[u8]) -> usize {
         if self.size <= limit || !self.is_publish() {
             return self.size;
         }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `packet.rs` | the packets as values, the same for every version |
 //! | `frame.rs` | [`Deframer`]: where a packet ends in a stream of bytes, and how much of it to keep |
+//! | `partial.rs` | a packet that arrives in parts, and [`Lent`]: its place to read on in |
 //! | [`v4`] | what is inside a packet of MQTT 3.1 and 3.1.1; a later version stands beside it |
 //! | `lists.rs` | what SUBSCRIBE, UNSUBSCRIBE and SUBACK list |
 //! | [`topic`] | topic names and filters: which are legal, which match |
@@ -38,6 +39,7 @@ mod error;
 mod frame;
 mod lists;
 mod packet;
+mod partial;
 pub(crate) mod slab;
 pub mod topic;
 mod tree;
@@ -54,6 +56,7 @@ pub use packet::{
     Connack, Connect, ConnectCode, Delivery, Kind, MAX_PACKET, MAX_REMAINING, Packet, PacketId, Publish, Qos,
     Version, Will,
 };
+pub use partial::Lent;
 pub use topic::{TopicFilter, TopicName};
 pub use tree::FilterTree;
 
