@@ -47,19 +47,15 @@ thread_local! {
     static INPUT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Runs `f` with the thread's read buffer; `f` may keep that.
+/// Runs `f` with the thread's read buffer.
 pub(super) fn with_input<R>(f: impl FnOnce(&mut Vec<u8>) -> R) -> R {
-    INPUT.with_borrow_mut(|input| {
-        make_ready(input);
-        f(input)
-    })
+    INPUT.with_borrow_mut(f)
 }
 
-/// Sees to it that the buffer has its size.
-fn make_ready(input: &mut Vec<u8>) {
-    if input.len() != session::BUFFER {
-        *input = vec![0; session::BUFFER];
-    }
+/// Empties the read buffer and gives it its memory, which the session may have kept.
+pub(super) fn make_ready(input: &mut Vec<u8>) {
+    input.clear();
+    input.reserve_exact(session::BUFFER);
 }
 
 /// Why a connection is no longer driven.
@@ -253,14 +249,11 @@ impl Driver {
                     inner.session.lend_packet(LARGE)
                 };
                 *budget -= 1;
-                let room = match &mut packet {
-                    Some(packet) => packet.room(),
-                    None => {
-                        make_ready(input);
-                        &mut input[..]
-                    }
+                let read = match &mut packet {
+                    Some(packet) => self.stream.poll_append(cx, packet.room()),
+                    None => self.poll_input(cx, input),
                 };
-                let n = match Pin::new(&mut self.stream).poll_read(cx, room) {
+                let n = match read {
                     Poll::Pending => 0,
                     Poll::Ready(Ok(0)) => return Err(End::Eof),
                     Poll::Ready(Ok(n)) => n,
@@ -373,7 +366,17 @@ impl Driver {
     }
 
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        with_input(|input| Pin::new(&mut self.stream).poll_read(cx, input))
+        with_input(|input| self.poll_input(cx, input))
+    }
+
+    /// Reads to the start of the read buffer.
+    fn poll_input(&mut self, cx: &mut Context<'_>, input: &mut Vec<u8>) -> Poll<io::Result<usize>> {
+        if let Stream::Tcp(_) = self.stream {
+            make_ready(input);
+            return self.stream.poll_append(cx, input);
+        }
+        input.resize(session::BUFFER, 0); // it mostly is: to clear all of it for each read would take time
+        Pin::new(&mut self.stream).poll_read(cx, input)
     }
 }
 

@@ -19,11 +19,11 @@
 //! While the task watches for t it need not be woken, neither to take the reading back nor for bytes that are to be
 //! written soon: a caller that waits, works for a moment and waits again wakes it once per lease, not once per message.
 
-use std::io::{self, Read};
+use std::io;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use super::driver::{End, with_input};
+use super::driver::{End, make_ready, with_input};
 use super::reactor;
 use super::shared::{Inner, Shared, wake};
 use crate::net;
@@ -113,7 +113,7 @@ impl Shared {
             return false;
         };
         let now = self.clock.now();
-        let to_task = with_input(|input| match socket.get_ref().read(input) {
+        let to_task = with_input(|input| match read(&socket, input) {
             Ok(0) => {
                 inner.reader.end = Some(Box::new(End::Eof));
                 true
@@ -203,6 +203,11 @@ impl Inner {
     pub(super) fn end_found(&mut self) -> Option<End> {
         self.reader.end.take().map(|end| *end)
     }
+}
+
+fn read(socket: &net::Tcp, input: &mut Vec<u8>) -> io::Result<usize> {
+    make_ready(input);
+    net::append(socket, input)
 }
 
 #[cfg(test)]

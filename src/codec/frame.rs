@@ -32,8 +32,8 @@ pub struct Frame<'a> {
 pub struct Deframer {
     /// A packet that has not arrived whole: seldom is there one, so it costs no memory otherwise.
     partial: Option<Box<Partial>>,
-    /// The largest PUBLISH that is kept whole, fixed header included.
-    limit: usize,
+    /// The largest PUBLISH that is kept whole, fixed header included. None is larger than 32 bits can say.
+    limit: u32,
     /// Bit n: packet type n may come.
     accepts: u16,
 }
@@ -48,8 +48,8 @@ impl Deframer {
     /// For packets of both directions. A PUBLISH larger than `limit` bytes (fixed header included) is truncated.
     pub const fn new(limit: Option<usize>) -> Deframer {
         let limit = match limit {
-            Some(limit) => limit,
-            None => usize::MAX,
+            Some(limit) if limit < u32::MAX as usize => limit as u32,
+            _ => u32::MAX,
         };
         Deframer { partial: None, limit, accepts: ANY }
     }
@@ -90,10 +90,11 @@ impl Deframer {
             && let Some((packet, rest)) = input.split_at_checked(head.size)
         {
             *input = rest;
-            return Ok(Some(head.frame(self.limit, &packet[..head.kept(self.limit, packet)])));
+            let limit = self.limit as usize;
+            return Ok(Some(head.frame(limit, &packet[..head.kept(limit, packet)])));
         }
         // The frame is put together here: one returned through memory would slow down the path above.
-        let limit = self.limit;
+        let limit = self.limit as usize;
         let Some(partial) = self.gather(input)? else { return Ok(None) };
         let head = partial.head.expect("a packet that has arrived whole has a header");
         Ok(Some(head.frame(limit, &partial.bytes)))
@@ -113,14 +114,16 @@ impl Deframer {
     /// Lends the packet that has arrived in part, if `much` of it has and as much has yet to come, so that it can be read
     /// on in its place. [`restore`](Self::restore) brings it back, before the next packet is asked for.
     pub fn lend(&mut self, much: usize) -> Option<Lent> {
-        self.partial.as_mut()?.lend(self.limit, much)
+        self.partial.as_mut()?.lend(self.limit as usize, much)
     }
 
-    /// Takes back what was lent; then the packet may be whole.
-    pub fn restore(&mut self, lent: Lent) {
+    /// Takes back what was lent; then the packet may be whole. What has come behind it is the input that follows.
+    pub fn restore(&mut self, mut lent: Lent) -> Vec<u8> {
+        let rest = lent.split_off_rest();
         if let Some(partial) = &mut self.partial {
-            partial.restore(lent);
+            partial.bytes = lent.bytes;
         }
+        rest
     }
 
     /// The packet returned last, with its header, if it arrived in parts: who keeps it need not copy it.
@@ -136,7 +139,7 @@ impl Deframer {
             return Ok(None);
         }
         let partial = self.partial.get_or_insert_default();
-        partial.gather(input, self.limit, self.accepts)?;
+        partial.gather(input, self.limit as usize, self.accepts)?;
         Ok(partial.done.then_some(partial))
     }
 }

@@ -3,9 +3,6 @@
 use super::error::Error;
 use super::frame::Head;
 
-/// The most that is read at once in its place: what has been made ready for it is still in the processor's cache then.
-const AT_ONCE: usize = 256 * 1024;
-
 /// See the [module](self).
 #[derive(Debug, Default)]
 pub(super) struct Partial {
@@ -53,45 +50,33 @@ impl Partial {
     /// Lends it, if `much` of it has arrived, as much has yet to come, and all of that is kept.
     pub(super) fn lend(&mut self, limit: usize, much: usize) -> Option<Lent> {
         let head = self.head.filter(|head| head.kept(limit, &self.bytes) == head.size)?;
-        let len = self.bytes.len();
-        let missing = head.size - len;
-        (len.min(missing) >= much).then(|| Lent { bytes: std::mem::take(&mut self.bytes), len, missing })
-    }
-
-    pub(super) fn restore(&mut self, mut lent: Lent) {
-        lent.bytes.truncate(lent.len);
-        self.bytes = lent.bytes;
+        let arrived = self.bytes.len();
+        (arrived.min(head.size - arrived) >= much)
+            .then(|| Lent { bytes: std::mem::take(&mut self.bytes), size: head.size })
     }
 }
 
 /// The start of a large packet, lent by [`Deframer::lend`](super::Deframer::lend).
 pub struct Lent {
-    /// What arrived, and then what was made ready for more.
-    bytes: Vec<u8>,
-    /// So much arrived.
-    len: usize,
-    /// So much has yet to come.
-    missing: usize,
+    /// What has arrived. May go on beyond the packet, where there was memory left.
+    pub(super) bytes: Vec<u8>,
+    /// Of the whole packet.
+    size: usize,
 }
 
 impl Lent {
-    /// Where to read the next bytes to: at most what is missing, and no more than twice what has arrived, whatever the
-    /// packet announces.
-    pub fn room(&mut self) -> &mut [u8] {
-        if self.bytes.capacity() == self.len {
-            self.bytes.truncate(self.len);
-            self.bytes.reserve_exact(self.missing.min(self.len));
+    /// The buffer that the next bytes are to be appended to, as far as its memory goes. That is at most twice what has
+    /// arrived, whatever the packet announces.
+    pub fn room(&mut self) -> &mut Vec<u8> {
+        let arrived = self.bytes.len();
+        if self.bytes.capacity() == arrived {
+            self.bytes.reserve_exact(arrived.min(self.size - arrived));
         }
-        let end = self.bytes.capacity().min(self.len + self.missing.min(AT_ONCE));
-        if end > self.bytes.len() {
-            self.bytes.resize(end, 0);
-        }
-        &mut self.bytes[self.len..end]
+        &mut self.bytes
     }
 
-    /// So many bytes came.
-    pub fn arrived(&mut self, n: usize) {
-        self.len += n;
-        self.missing -= n;
+    /// Takes what follows the packet.
+    pub(super) fn split_off_rest(&mut self) -> Vec<u8> {
+        self.bytes.split_off(self.size.min(self.bytes.len()))
     }
 }

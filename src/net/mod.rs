@@ -17,7 +17,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_lite::{AsyncRead, AsyncWrite};
@@ -30,6 +30,9 @@ pub use x509::fuzz as fuzz_x509;
 
 /// How long one address is tried alone before the next one joins in (RFC 8305, section 5).
 const STAGGER: Duration = Duration::from_millis(250);
+
+/// So much memory is cleared for a read that needs it: TLS gives no more at once.
+const CLEARED: usize = 16 * 1024;
 
 type Socket = Async<TcpStream>;
 
@@ -57,6 +60,35 @@ impl Stream {
         match self {
             Stream::Tcp(tcp) => Some(tcp.clone()),
             _ => None,
+        }
+    }
+
+    /// Reads to the free memory of `buffer`, behind what is in it. A TCP socket fills memory that nobody has to clear
+    /// before.
+    pub fn poll_append(&mut self, cx: &mut Context<'_>, buffer: &mut Vec<u8>) -> Poll<io::Result<usize>> {
+        if let Stream::Tcp(tcp) = self {
+            loop {
+                match append(tcp, buffer) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    outcome => return Poll::Ready(outcome),
+                }
+                ready!(tcp.poll_readable(cx))?;
+            }
+        }
+        let len = buffer.len();
+        buffer.resize(buffer.capacity().min(len + CLEARED), 0);
+        let outcome = Pin::new(self).poll_read(cx, &mut buffer[len..]);
+        buffer.truncate(len + if let Poll::Ready(Ok(n)) = outcome { n } else { 0 });
+        outcome
+    }
+}
+
+/// Reads to the free memory of `buffer`, behind what is in it, without waiting.
+pub fn append(tcp: &Tcp, buffer: &mut Vec<u8>) -> io::Result<usize> {
+    loop {
+        match rustix::io::read(tcp.get_ref(), rustix::buffer::spare_capacity(buffer)) {
+            Err(rustix::io::Errno::INTR) => {}
+            outcome => return Ok(outcome?),
         }
     }
 }

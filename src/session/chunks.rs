@@ -50,8 +50,7 @@ impl Chunks {
         Some((self.kept.len() as u32) << OFFSET_BITS | offset as u32)
     }
 
-    /// Ends [`leave_in`](Self::leave_in): takes the buffer if it is in use, and leaves an empty one or one of the size
-    /// [`BUFFER`].
+    /// Ends [`leave_in`](Self::leave_in): takes the buffer if it is in use, and leaves a spare one or one without memory.
     pub(super) fn keep(&mut self, buffer: &mut Vec<u8>) {
         self.len = 0;
         if std::mem::take(&mut self.in_use) {
@@ -75,7 +74,7 @@ impl Chunks {
     /// Makes the buffers ready for others.
     pub(super) fn recycle(self) {
         if let Ok(mut spare) = SPARE.try_lock() {
-            let buffers = self.kept.into_iter().filter(|buffer| buffer.len() == BUFFER);
+            let buffers = self.kept.into_iter().filter(|buffer| buffer.capacity() == BUFFER);
             let room = MAX_SPARE.saturating_sub(spare.len());
             spare.extend(buffers.take(room));
         }

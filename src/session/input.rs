@@ -40,15 +40,15 @@ impl Session {
         self.deframer.lend(much)
     }
 
-    /// `n` bytes came to the room of what [`lend_packet`](Self::lend_packet) gave.
+    /// The last `n` bytes of what [`lend_packet`](Self::lend_packet) gave have come.
     pub fn handle_packet(&mut self, now: Instant, mut packet: Lent, n: usize) -> Result<(), Error> {
-        let arrived = self.handle_arrival(&packet.room()[..n])?;
-        packet.arrived(n);
-        self.deframer.restore(packet);
+        let bytes = packet.room();
+        let arrived = self.handle_arrival(&bytes[bytes.len() - n..])?;
+        let rest = self.deframer.restore(packet);
         if !arrived {
             return Ok(());
         }
-        self.handle_frames(now, &[], false, 0)
+        self.handle_frames(now, &rest, false, 0)
     }
 
     /// Bytes came: the broker lives. Whether they are to be looked at. Before CONNACK it may be no broker, and shall not make
