@@ -65,12 +65,12 @@ pub struct Lent {
 }
 
 impl Lent {
-    /// The buffer that the next bytes are to be appended to, as far as its memory goes. That is at most twice what has
-    /// arrived, whatever the packet announces.
+    /// The buffer that the next bytes are to be appended to, as far as its memory goes. That is at most four times what has
+    /// arrived, whatever the packet announces: with twice as much, moving it costs as much as reading it.
     pub fn room(&mut self) -> &mut Vec<u8> {
         let arrived = self.bytes.len();
         if self.bytes.capacity() == arrived {
-            self.bytes.reserve_exact(arrived.min(self.size - arrived));
+            self.bytes.reserve_exact((3 * arrived).min(self.size - arrived));
         }
         &mut self.bytes
     }
