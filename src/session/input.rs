@@ -41,8 +41,8 @@ impl Session {
     }
 
     /// The last `n` bytes of what [`lend_packet`](Self::lend_packet) gave have come.
-    pub fn handle_packet(&mut self, now: Instant, mut packet: Lent, n: usize) -> Result<(), Error> {
-        let bytes = packet.room();
+    pub fn handle_packet(&mut self, now: Instant, packet: Lent, n: usize) -> Result<(), Error> {
+        let bytes = packet.bytes();
         let arrived = self.handle_arrival(&bytes[bytes.len() - n..])?;
         let rest = self.deframer.restore(packet);
         if !arrived {
@@ -100,11 +100,12 @@ impl Session {
         in_place: bool,
         large: usize,
     ) -> Result<(), Error> {
+        let (begin, len) = (input.as_ptr().addr(), input.len());
         if deframer.is_partial() {
             self.finish_packet(now, deframer, input, large)?;
         }
         if in_place {
-            self.events.leave_in(input.as_ptr().addr(), input.len());
+            self.events.leave_in(begin, len);
         }
         while let Some(frame) = deframer.next(input)? {
             self.handle_frame(now, &frame)?;
