@@ -80,3 +80,69 @@ impl Chunks {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Keeps a buffer with a message; its place.
+    fn fill(chunks: &mut Chunks, mut buffer: Vec<u8>, at: usize) -> Option<u32> {
+        chunks.leave_in(buffer.as_ptr().addr(), buffer.len());
+        let place = chunks.place(&buffer[at..]);
+        chunks.keep(&mut buffer);
+        place
+    }
+
+    #[test]
+    fn places_stay_right_when_other_buffers_follow() {
+        let mut chunks = Chunks::default();
+        let first = fill(&mut chunks, b"one two".to_vec(), 4).unwrap();
+        let second = fill(&mut chunks, b"three".to_vec(), 0).unwrap();
+        assert_eq!((chunks.at(first), chunks.at(second)), (&b"two"[..], &b"three"[..]));
+        assert!(chunks.size() >= 12);
+    }
+
+    #[test]
+    fn only_what_lies_in_the_buffer_at_hand_stays() {
+        let mut chunks = Chunks::default();
+        let (mut buffer, other) = (b"buffer".to_vec(), b"other".to_vec());
+        assert_eq!(chunks.place(&buffer), None, "none is at hand");
+        chunks.leave_in(buffer.as_ptr().addr(), buffer.len());
+        assert_eq!(chunks.place(&other), None);
+        chunks.keep(&mut buffer);
+        assert_eq!((&buffer[..], chunks.size()), (&b"buffer"[..], 0), "it is given back");
+        assert_eq!(chunks.place(&buffer), None);
+    }
+
+    #[test]
+    fn of_a_large_packet_the_start_has_a_place() {
+        let mut chunks = Chunks::default();
+        let mut buffer = vec![1; BUFFER + 2];
+        buffer[BUFFER - 1] = 2;
+        let last = fill(&mut chunks, buffer.clone(), BUFFER - 1).unwrap();
+        assert_eq!(chunks.at(last), [2, 1, 1]);
+        assert_eq!(fill(&mut chunks, buffer, BUFFER), None);
+    }
+
+    #[test]
+    fn there_are_no_more_than_have_numbers() {
+        let mut chunks = Chunks { kept: vec![Vec::new(); MAX_CHUNKS - 1], ..Chunks::default() };
+        let last = fill(&mut chunks, b"last".to_vec(), 0).unwrap();
+        assert_eq!(chunks.at(last), b"last");
+        assert_eq!(fill(&mut chunks, b"none".to_vec(), 0), None);
+    }
+
+    #[test]
+    fn so_much_is_spare_and_no_more() {
+        let kept = vec![Vec::with_capacity(BUFFER); 2 * MAX_SPARE];
+        Chunks { kept, ..Chunks::default() }.recycle();
+        assert!(SPARE.lock().unwrap().len() <= MAX_SPARE);
+        let mut chunks = Chunks::default();
+        let mut buffer = b"used".to_vec();
+        chunks.leave_in(buffer.as_ptr().addr(), buffer.len());
+        chunks.place(&buffer);
+        chunks.keep(&mut buffer);
+        // other tests run beside this one
+        assert!([0, BUFFER].contains(&buffer.capacity()));
+    }
+}
