@@ -2,7 +2,8 @@
 //!
 //! Writes come before reads and are flushed, because a TLS stream makes progress with its own bytes that way. The lock is
 //! held around every step of the session and never around a call of the system: what is written has been taken from the
-//! session before, what was read lies in a buffer that all connections of the thread share.
+//! session before, what was read lies in a buffer that all connections of the thread share, or behind the start of a large
+//! packet that the session has lent.
 
 use std::cell::RefCell;
 use std::fmt;

@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn so_much_is_spare_and_no_more() {
-        let kept = vec![Vec::with_capacity(BUFFER); 2 * MAX_SPARE];
+        let kept = (0..2 * MAX_SPARE).map(|_| Vec::with_capacity(BUFFER)).collect();
         Chunks { kept, ..Chunks::default() }.recycle();
         assert!(SPARE.lock().unwrap().len() <= MAX_SPARE);
         let mut chunks = Chunks::default();
