@@ -2,7 +2,8 @@
 //!
 //! Writes come before reads and are flushed, because a TLS stream makes progress with its own bytes that way. The lock is
 //! held around every step of the session and never around a call of the system: what is written has been taken from the
-//! session before, what was read lies in a buffer that all connections of the thread share.
+//! session before, what was read lies in a buffer that all connections of the thread share, or behind the start of a large
+//! packet that the session has lent.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -20,8 +21,9 @@ use super::shared::Shared;
 use crate::net::Stream;
 use crate::session;
 
-/// Size of the read buffer of the thread.
-const READ_BUFFER: usize = 64 * 1024;
+/// A packet of which so much has come and so much is missing is read on in its place. One that is nearly there is not worth
+/// a read of its own.
+const LARGE: usize = 16 * 1024;
 
 /// Memory that the written bytes of a connection may leave behind when there is nothing more to write.
 const KEEP: usize = 32 * 1024;
@@ -47,11 +49,14 @@ thread_local! {
 }
 
 /// Runs `f` with the thread's read buffer.
-pub(super) fn with_input<R>(f: impl FnOnce(&mut [u8]) -> R) -> R {
-    INPUT.with_borrow_mut(|input| {
-        input.resize(READ_BUFFER, 0);
-        f(input)
-    })
+pub(super) fn with_input<R>(f: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+    INPUT.with_borrow_mut(f)
+}
+
+/// Empties the read buffer and gives it its memory, which the session may have kept.
+pub(super) fn make_ready(input: &mut Vec<u8>) {
+    input.clear();
+    input.reserve_exact(session::BUFFER);
 }
 
 /// Why a connection is no longer driven.
@@ -229,7 +234,7 @@ impl Driver {
     fn read(&mut self, cx: &mut Context<'_>, budget: &mut usize) -> Result<(), End> {
         with_input(|input| {
             loop {
-                {
+                let mut packet = {
                     let now = self.shared.clock.now();
                     let mut inner = self.shared.enter(self.generation, cx).ok_or(End::Replaced)?;
                     // first of all: nothing that comes after a violation is taken
@@ -240,20 +245,29 @@ impl Driver {
                     if *budget == 0 || !inner.begin_reading(now, self.write_error.is_some()) {
                         return Ok(());
                     }
-                }
+                    inner.session.lend_packet(LARGE)
+                };
                 *budget -= 1;
-                let n = match Pin::new(&mut self.stream).poll_read(cx, input) {
+                let read = match &mut packet {
+                    Some(packet) => self.stream.poll_append(cx, packet.room()),
+                    None => self.poll_input(cx, input),
+                };
+                let n = match read {
                     Poll::Pending => 0,
                     Poll::Ready(Ok(0)) => return Err(End::Eof),
                     Poll::Ready(Ok(n)) => n,
                     Poll::Ready(Err(error)) => return Err(End::Read(error)),
                 };
                 let mut inner = self.shared.enter(self.generation, cx).ok_or(End::Replaced)?;
+                let outcome = match packet {
+                    Some(packet) => inner.session.handle_packet(self.shared.clock.now(), packet, n),
+                    None if n == 0 => Ok(()),
+                    None => inner.take_input(self.shared.clock.now(), input, n),
+                };
                 if n == 0 {
                     inner.end_reading(0);
                     return Ok(());
                 }
-                let outcome = inner.take_input(self.shared.clock.now(), &input[..n]);
                 if outcome.is_ok() {
                     inner.end_reading(n); // else no caller is to read what follows a violation
                 }
@@ -350,7 +364,17 @@ impl Driver {
     }
 
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        with_input(|input| Pin::new(&mut self.stream).poll_read(cx, input))
+        with_input(|input| self.poll_input(cx, input))
+    }
+
+    /// Reads to the start of the read buffer.
+    fn poll_input(&mut self, cx: &mut Context<'_>, input: &mut Vec<u8>) -> Poll<io::Result<usize>> {
+        if let Stream::Tcp(_) = self.stream {
+            make_ready(input);
+            return self.stream.poll_append(cx, input);
+        }
+        input.resize(session::BUFFER, 0); // it mostly is: to clear all of it for each read would take time
+        Pin::new(&mut self.stream).poll_read(cx, input)
     }
 }
 

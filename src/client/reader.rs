@@ -22,13 +22,13 @@
 //! soon either.
 
 use std::future::Future;
-use std::io::{self, Read};
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use super::clock::{Clock, Sleep};
-use super::driver::{End, with_input};
+use super::driver::{End, make_ready, with_input};
 use super::reactor;
 use super::shared::{Inner, Shared, wake};
 use crate::net;
@@ -123,14 +123,14 @@ impl Shared {
             return false;
         };
         let now = self.clock.now();
-        let to_task = with_input(|input| match socket.as_ref().read(input) {
+        let to_task = with_input(|input| match read(&socket, input) {
             Ok(0) => {
                 inner.reader.end = Some(Box::new(End::Eof));
                 true
             }
             Ok(n) => {
                 inner.reader.last = n;
-                let outcome = inner.take_input(now, &input[..n]);
+                let outcome = inner.take_input(now, input, n);
                 let violated = outcome.is_err();
                 inner.reader.end = outcome.err().map(|error| Box::new(End::from(error)));
                 violated || inner.is_much(n)
@@ -212,6 +212,11 @@ impl Inner {
     pub(super) fn end_found(&mut self) -> Option<End> {
         self.reader.end.take().map(|end| *end)
     }
+}
+
+fn read(socket: &net::Tcp, input: &mut Vec<u8>) -> io::Result<usize> {
+    make_ready(input);
+    net::append(socket, input)
 }
 
 #[cfg(test)]

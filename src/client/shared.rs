@@ -39,6 +39,9 @@ pub(super) const DIRECT_BYTES: usize = 256 * 1024;
 /// Above this weight of events that nobody has taken the socket is not read.
 pub(super) const MAX_EVENTS_BYTES: usize = 4 << 20;
 
+/// A read buffer with so much in it, half of it, is kept with the messages that it holds.
+const WORTH_KEEPING: usize = session::BUFFER / 2;
+
 pub(super) struct Shared {
     pub(super) id: u32,
     pub(super) clock: Clock,
@@ -390,9 +393,18 @@ impl Inner {
         self.paused = false;
     }
 
-    /// Hands bytes that came to the session. The broker may accept the connection by them.
-    pub(super) fn take_input(&mut self, now: Instant, bytes: &[u8]) -> Result<(), session::Error> {
-        let outcome = self.session.handle_input(now, bytes);
+    /// Hands `n` bytes that came to the session, which may keep the buffer. The broker may accept the connection by them.
+    pub(super) fn take_input(
+        &mut self,
+        now: Instant,
+        buffer: &mut Vec<u8>,
+        n: usize,
+    ) -> Result<(), session::Error> {
+        let outcome = if n < WORTH_KEEPING {
+            self.session.handle_input(now, &buffer[..n])
+        } else {
+            self.session.handle_buffer(now, buffer, n)
+        };
         if self.state != State::Connected && self.session.is_connected() {
             if self.state == State::Reconnecting {
                 self.reconnects += 1;

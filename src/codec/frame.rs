@@ -5,6 +5,7 @@
 
 use super::error::Error;
 use super::packet::{Kind, MAX_REMAINING};
+use super::partial::{Lent, Partial};
 use super::wire::remaining_length;
 
 /// One packet as it arrived.
@@ -31,23 +32,10 @@ pub struct Frame<'a> {
 pub struct Deframer {
     /// A packet that has not arrived whole: seldom is there one, so it costs no memory otherwise.
     partial: Option<Box<Partial>>,
-    /// The largest PUBLISH that is kept whole, fixed header included.
-    limit: usize,
+    /// The largest PUBLISH that is kept whole, fixed header included. None is larger than 32 bits can say.
+    limit: u32,
     /// Bit n: packet type n may come.
     accepts: u16,
-}
-
-/// A packet that arrives in parts.
-#[derive(Debug, Default)]
-struct Partial {
-    /// Its start, or (`done`) all of it; as far as it is kept.
-    bytes: Vec<u8>,
-    /// Its header, as soon as that is whole.
-    head: Option<Head>,
-    /// How many bytes of it came after the kept ones.
-    dropped: usize,
-    /// It has been returned and is cleared by the next call.
-    done: bool,
 }
 
 impl Default for Deframer {
@@ -60,8 +48,8 @@ impl Deframer {
     /// For packets of both directions. A PUBLISH larger than `limit` bytes (fixed header included) is truncated.
     pub const fn new(limit: Option<usize>) -> Deframer {
         let limit = match limit {
-            Some(limit) => limit,
-            None => usize::MAX,
+            Some(limit) if limit < u32::MAX as usize => limit as u32,
+            _ => u32::MAX,
         };
         Deframer { partial: None, limit, accepts: ANY }
     }
@@ -102,10 +90,11 @@ impl Deframer {
             && let Some((packet, rest)) = input.split_at_checked(head.size)
         {
             *input = rest;
-            return Ok(Some(head.frame(self.limit, &packet[..head.kept(self.limit, packet)])));
+            let limit = self.limit as usize;
+            return Ok(Some(head.frame(limit, &packet[..head.kept(limit, packet)])));
         }
         // The frame is put together here: one returned through memory would slow down the path above.
-        let limit = self.limit;
+        let limit = self.limit as usize;
         let Some(partial) = self.gather(input)? else { return Ok(None) };
         let head = partial.head.expect("a packet that has arrived whole has a header");
         Ok(Some(head.frame(limit, &partial.bytes)))
@@ -122,59 +111,54 @@ impl Deframer {
         self.partial = None;
     }
 
+    /// Lends the packet that has arrived in part, if `much` of it has and as much has yet to come, so that it can be read
+    /// on in its place. [`restore`](Self::restore) brings it back, before the next packet is asked for.
+    pub fn lend(&mut self, much: usize) -> Option<Lent> {
+        self.partial.as_mut()?.lend(self.limit as usize, much)
+    }
+
+    /// Takes back what was lent; then the packet may be whole. What has come behind it is the input that follows.
+    pub fn restore(&mut self, mut lent: Lent) -> Vec<u8> {
+        let rest = lent.split_off_rest();
+        if let Some(partial) = &mut self.partial {
+            partial.bytes = lent.bytes;
+        }
+        rest
+    }
+
+    /// The packet returned last, with its header, if it arrived in parts: who keeps it need not copy it.
+    pub fn take_gathered(&mut self) -> Option<Vec<u8>> {
+        let gathered = self.partial.take_if(|partial| partial.done)?;
+        Some(gathered.bytes)
+    }
+
     /// Moves what belongs to one packet from `input` to `partial`; gives that when it is whole now.
     #[inline(never)]
     fn gather(&mut self, input: &mut &[u8]) -> Result<Option<&Partial>, Error> {
-        if input.is_empty() {
+        if input.is_empty() && self.partial.is_none() {
             return Ok(None);
         }
         let partial = self.partial.get_or_insert_default();
-        let head = loop {
-            if let Some(head) = partial.head {
-                break head;
-            }
-            let Some(byte) = input.split_off_first() else { return Ok(None) };
-            partial.bytes.push(*byte);
-            partial.head = Head::read(&partial.bytes, self.accepts)?;
-        };
-        // Twice for a PUBLISH above the limit: how much is kept of it depends on the length of its topic.
-        loop {
-            let missing = head.kept(self.limit, &partial.bytes) - partial.bytes.len();
-            if missing == 0 {
-                break;
-            }
-            let arrived = input.split_off(..missing.min(input.len())).expect("no more than there is");
-            partial.bytes.extend_from_slice(arrived);
-            if arrived.len() < missing {
-                return Ok(None);
-            }
-        }
-        let unwanted = head.size - partial.bytes.len() - partial.dropped;
-        let arrived = input.split_off(..unwanted.min(input.len())).expect("no more than there is");
-        partial.dropped += arrived.len();
-        if arrived.len() < unwanted {
-            return Ok(None);
-        }
-        partial.done = true;
-        Ok(Some(partial))
+        partial.gather(input, self.limit as usize, self.accepts)?;
+        Ok(partial.done.then_some(partial))
     }
 }
 
 /// A fixed header, checked.
 #[derive(Clone, Copy, Debug)]
-struct Head {
+pub(super) struct Head {
     /// The first byte of the packet.
     first: u8,
     /// The size of the fixed header.
     len: usize,
     /// The size of the whole packet.
-    size: usize,
+    pub(super) size: usize,
 }
 
 impl Head {
     /// Reads the header at the front of `bytes`; `None` if it has not arrived whole.
     #[inline]
-    fn read(bytes: &[u8], accepts: u16) -> Result<Option<Head>, Error> {
+    pub(super) fn read(bytes: &[u8], accepts: u16) -> Result<Option<Head>, Error> {
         let Some((&first, rest)) = bytes.split_first() else { return Ok(None) };
         let rule = &RULES[usize::from(first >> 4)];
         if rule.flags >> (first & 0x0F) & accepts >> (first >> 4) & 1 == 0 {
@@ -190,7 +174,7 @@ impl Head {
     /// How many bytes of the packet are kept, as far as its first bytes tell: all, or of a PUBLISH above the limit its
     /// topic, its id and what else is below the limit.
     #[inline]
-    fn kept(&self, limit: usize, packet: &[u8]) -> usize {
+    pub(super) fn kept(&self, limit: usize, packet: &[u8]) -> usize {
         if self.size <= limit || !self.is_publish() {
             return self.size;
         }

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `packet.rs` | the packets as values, the same for every version |
 //! | `frame.rs` | [`Deframer`]: where a packet ends in a stream of bytes, and how much of it to keep |
+//! | `partial.rs` | a packet that arrives in parts, and [`Lent`]: its place to read on in |
 //! | [`v4`] | what is inside a packet of MQTT 3.1 and 3.1.1; a later version stands beside it |
 //! | `lists.rs` | what SUBSCRIBE, UNSUBSCRIBE and SUBACK list |
 //! | [`topic`] | topic names and filters: which are legal, which match |
@@ -38,6 +39,7 @@ mod error;
 mod frame;
 mod lists;
 mod packet;
+mod partial;
 pub(crate) mod slab;
 pub mod topic;
 mod tree;
@@ -54,6 +56,7 @@ pub use packet::{
     Connack, Connect, ConnectCode, Delivery, Kind, MAX_PACKET, MAX_REMAINING, Packet, PacketId, Publish, Qos,
     Version, Will,
 };
+pub use partial::Lent;
 pub use topic::{TopicFilter, TopicName};
 pub use tree::FilterTree;
 
@@ -65,22 +68,33 @@ pub fn fuzz(data: &[u8]) {
     let Some((&[limit, piece], stream)) = data.split_first_chunk() else { return };
     let limit = Some(usize::from(limit)).filter(|limit| *limit < 128);
     for deframer in [Deframer::new, Deframer::from_broker, Deframer::from_client] {
-        let whole = read_all(deframer(limit), std::iter::once(stream));
-        let pieces = read_all(deframer(limit), stream.chunks(1 + usize::from(piece % 16)));
-        assert_eq!(whole, pieces, "cuts make a difference");
+        let pieces = || stream.chunks(1 + usize::from(piece % 16));
+        let whole = read_all(deframer(limit), std::iter::once(stream), false);
+        assert_eq!(whole, read_all(deframer(limit), pieces(), false), "cuts make a difference");
+        assert_eq!(whole, read_all(deframer(limit), pieces(), true), "the place makes a difference");
     }
 }
 
 /// A frame's header, body, size on the wire, and whether it was truncated.
 type Read = (u8, Vec<u8>, usize, bool);
 
-/// What a stream holds: the frames, whole or in part, and at last perhaps an error.
+/// What a stream holds: the frames, whole or in part, and at last perhaps an error. `in_place`: what came in part is read on
+/// in its place.
 fn read_all<'a>(
     mut deframer: Deframer,
     pieces: impl Iterator<Item = &'a [u8]>,
+    in_place: bool,
 ) -> (Vec<Read>, Option<Error>) {
     let mut frames = Vec::new();
-    for mut piece in pieces {
+    for piece in pieces {
+        let mut piece = piece.to_vec();
+        if in_place && let Some(mut packet) = deframer.lend(1) {
+            let room = packet.room();
+            let n = piece.len().min(room.capacity() - room.len());
+            room.extend(piece.drain(..n));
+            piece.splice(..0, deframer.restore(packet));
+        }
+        let mut piece = &piece[..];
         loop {
             match deframer.next(&mut piece) {
                 Ok(Some(frame)) => {

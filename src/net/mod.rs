@@ -25,13 +25,16 @@ use futures_lite::{AsyncRead, AsyncWrite};
 use smol::Timer;
 
 pub use handshake::HandshakeError;
-pub use plain::{Plain, Tcp};
+pub use plain::{Plain, Tcp, append};
 pub use transport::{Security, Transport};
 #[doc(hidden)]
 pub use x509::fuzz as fuzz_x509;
 
 /// How long one address is tried alone before the next one joins in (RFC 8305, section 5).
 const STAGGER: Duration = Duration::from_millis(250);
+
+/// So much memory is cleared for a read that needs it: TLS gives no more at once.
+const CLEARED: usize = 16 * 1024;
 
 /// A connected byte stream, to be driven by one task: what it may do at once it does first, writes before reads, then it
 /// flushes and waits.
@@ -55,6 +58,19 @@ impl Stream {
             Stream::Tcp(tcp) => Some(tcp.socket().clone()),
             _ => None,
         }
+    }
+
+    /// Reads to the free memory of `buffer`, behind what is in it. A TCP socket fills memory that nobody has to clear
+    /// before.
+    pub fn poll_append(&mut self, cx: &mut Context<'_>, buffer: &mut Vec<u8>) -> Poll<io::Result<usize>> {
+        if let Stream::Tcp(tcp) = self {
+            return tcp.poll_append(cx, buffer);
+        }
+        let len = buffer.len();
+        buffer.resize(buffer.capacity().min(len + CLEARED), 0);
+        let outcome = Pin::new(self).poll_read(cx, &mut buffer[len..]);
+        buffer.truncate(len + if let Poll::Ready(Ok(n)) = outcome { n } else { 0 });
+        outcome
     }
 }
 

@@ -36,6 +36,27 @@ impl Plain {
         self.polled()?.poll_writable(cx)
     }
 
+    /// Reads to the free memory of `buffer`, behind what is in it.
+    pub fn poll_append(&mut self, cx: &mut Context<'_>, buffer: &mut Vec<u8>) -> Poll<io::Result<usize>> {
+        self.poll(cx, Async::poll_readable, |socket| append(socket, buffer))
+    }
+
+    /// Does what is asked for as soon as it does not have to wait.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        poll_ready: fn(&Async<Tcp>, &mut Context<'_>) -> Poll<io::Result<()>>,
+        mut act: impl FnMut(&Tcp) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            match act(self.socket()) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                outcome => return Poll::Ready(outcome),
+            }
+            ready!(poll_ready(self.polled()?, cx))?;
+        }
+    }
+
     fn polled(&mut self) -> io::Result<&Async<Tcp>> {
         if let Plain::New(socket) = self {
             *self = Plain::Polled(Async::new_nonblocking(socket.clone())?);
@@ -47,29 +68,25 @@ impl Plain {
     }
 }
 
+/// Reads to the free memory of `buffer`, behind what is in it, without waiting. Nobody has to clear that before.
+pub fn append(socket: &Tcp, buffer: &mut Vec<u8>) -> io::Result<usize> {
+    loop {
+        match rustix::io::read(socket, rustix::buffer::spare_capacity(buffer)) {
+            Err(rustix::io::Errno::INTR) => {}
+            outcome => return Ok(outcome?),
+        }
+    }
+}
+
 impl AsyncRead for Plain {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        loop {
-            match this.socket().as_ref().read(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                outcome => return Poll::Ready(outcome),
-            }
-            ready!(this.polled()?.poll_readable(cx))?;
-        }
+        self.get_mut().poll(cx, Async::poll_readable, |socket| socket.as_ref().read(buffer))
     }
 }
 
 impl AsyncWrite for Plain {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        loop {
-            match this.socket().as_ref().write(bytes) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                outcome => return Poll::Ready(outcome),
-            }
-            ready!(this.poll_writable(cx))?;
-        }
+        self.get_mut().poll(cx, Async::poll_writable, |socket| socket.as_ref().write(bytes))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {

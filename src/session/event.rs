@@ -1,11 +1,12 @@
 //! What happened, in order: [`Events`], an arena that is filled on the thread that reads and emptied by whoever
 //! runs callbacks.
 //!
-//! Topics and payloads are appended to one byte buffer and events to one list, so that a message costs no allocation;
-//! a consumer swaps the whole arena for an empty one ([`Events::swap`]) and walks it without a lock.
+//! Topics and payloads are appended to one byte buffer, or stay in the buffer that they were read into, and events are
+//! appended to one list, so that a message costs no allocation; a consumer swaps the whole arena for an empty one ([`Events::swap`]) and walks it without a lock.
 
 use std::fmt;
 
+use super::chunks::Chunks;
 use crate::codec::{PacketId, Qos, suback_code};
 
 /// Names a call whose caller wants to hear of its own result; [`Token::NONE`] when nobody does.
@@ -137,15 +138,17 @@ pub struct Events {
     /// Read position in `records`: everything before it has been taken.
     next: usize,
     records: Vec<Record>,
-    /// What the records refer to.
+    /// What the records refer to …
     bytes: Vec<u8>,
+    /// … and what those of messages refer to that stay where they were read to. Boxed, as seldom so much comes at once.
+    chunks: Option<Box<Chunks>>,
 }
 
 /// Bookkeeping that a record costs beside its bytes, for [`Events::weight`].
 const RECORD: usize = size_of::<Record>();
 
-/// The fixed-size part of an event. `at` is an offset into the arena's bytes; a topic of `topic` bytes stands there and
-/// `len` bytes of payload follow it.
+/// The fixed-size part of an event. `at` is an offset into the arena's bytes, or with `STAYS` a place in its chunks; a topic
+/// of `topic` bytes stands there and `len` bytes of payload follow it, with `GAP` after a packet id.
 #[derive(Clone, Copy, Debug)]
 enum Record {
     Connected {
@@ -206,6 +209,8 @@ const QOS: u8 = 0b011;
 const RETAIN: u8 = 1 << 2;
 const DUP: u8 = 1 << 3;
 const OVERFLOW: u8 = 1 << 4;
+const STAYS: u8 = 1 << 5;
+const GAP: u8 = 1 << 6;
 
 const _: () = assert!(RECORD == 16);
 
@@ -221,7 +226,7 @@ fn worth_keeping(used: usize, capacity: usize) -> bool {
 impl Events {
     /// An empty batch.
     pub const fn new() -> Events {
-        Events { next: 0, records: Vec::new(), bytes: Vec::new() }
+        Events { next: 0, records: Vec::new(), bytes: Vec::new(), chunks: None }
     }
 
     /// Whether everything has been taken.
@@ -233,7 +238,8 @@ impl Events {
     /// How many bytes of memory are in use, bookkeeping included: what back-pressure measures.
     #[inline]
     pub fn weight(&self) -> usize {
-        self.bytes.len() + self.records.len() * RECORD
+        let chunks = self.chunks.as_ref().map_or(0, |chunks| chunks.size());
+        self.bytes.len() + chunks + self.records.len() * RECORD
     }
 
     /// Exchanges `self` and `other`; `other` must have been emptied, and is cleared for new events.
@@ -254,6 +260,9 @@ impl Events {
         }
         self.records.clear();
         self.bytes.clear();
+        if let Some(chunks) = self.chunks.take() {
+            chunks.recycle();
+        }
     }
 
     /// Gives all memory back: for a client that has gone quiet.
@@ -286,7 +295,12 @@ impl Events {
             Record::ConnectWanted { profile } => Event::ConnectWanted { profile },
             Record::Tick => Event::Tick,
             Record::Message { at, topic, id, flags, len } => {
-                let (topic, payload) = slice(at, u32::from(topic) + len).split_at(usize::from(topic));
+                let bytes = match &self.chunks {
+                    Some(chunks) if flags & STAYS != 0 => chunks.at(at),
+                    _ => &self.bytes[at as usize..],
+                };
+                let (topic, rest) = bytes.split_at(usize::from(topic));
+                let payload = &rest[if flags & GAP == 0 { 0 } else { 2 }..][..len as usize];
                 if flags & OVERFLOW != 0 {
                     Event::Overflow { topic, payload }
                 } else {
@@ -409,11 +423,36 @@ impl Events {
         self.records.push(Record::Subscribed { id, token, at, len: self.bytes.len() as u32 - at });
     }
 
+    /// The messages of packets in the `len` bytes at the address `begin` stay there, until
+    /// [`keep_buffer`](Self::keep_buffer) is given the buffer that begins there.
+    pub(super) fn leave_in(&mut self, begin: usize, len: usize) {
+        self.chunks.get_or_insert_default().leave_in(begin, len);
+    }
+
+    /// Ends [`leave_in`](Self::leave_in): takes the buffer if messages are in it, and leaves another in its place.
+    pub(super) fn keep_buffer(&mut self, buffer: &mut Vec<u8>) {
+        if let Some(chunks) = &mut self.chunks {
+            chunks.keep(buffer);
+        }
+    }
+
     #[inline]
-    fn message(&mut self, topic: &[u8], payload: &[u8], id: Option<PacketId>, flags: u8) -> Record {
-        self.bytes.reserve(topic.len() + payload.len());
-        let at = self.append(topic);
-        self.append(payload);
+    fn message(&mut self, topic: &[u8], payload: &[u8], id: Option<PacketId>, mut flags: u8) -> Record {
+        let at = match self.chunks.as_mut().and_then(|chunks| chunks.place(topic)) {
+            Some(place) => {
+                // a packet: the payload follows the topic, at QoS 1 and 2 after the id
+                let gap = payload.as_ptr().addr() - topic.as_ptr().addr() - topic.len();
+                debug_assert!(gap == 0 || gap == 2);
+                flags |= if gap == 0 { STAYS } else { STAYS | GAP };
+                place
+            }
+            None => {
+                self.bytes.reserve(topic.len() + payload.len());
+                let at = self.append(topic);
+                self.append(payload);
+                at
+            }
+        };
         Record::Message { at, topic: topic.len() as u16, id, flags, len: payload.len() as u32 }
     }
 

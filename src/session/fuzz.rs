@@ -86,7 +86,7 @@ impl Run {
         let outcome = match step % 16 {
             0 | 1 => {
                 let n = usize::from(script.byte() % 64);
-                self.session.handle_input(self.now, script.bytes(n))
+                self.arrive(step >> 4, script.bytes(n))
             }
             2..=5 => {
                 // mostly a packet that a broker may send
@@ -105,7 +105,7 @@ impl Run {
                 };
                 let mut packet = vec![first, body.len() as u8];
                 packet.extend_from_slice(body);
-                self.session.handle_input(self.now, &packet)
+                self.arrive(step, &packet)
             }
             6 | 7 => {
                 let qos = Qos::new(step >> 4 & 3).unwrap_or(Qos::AtLeastOnce);
@@ -162,6 +162,23 @@ impl Run {
         self.hear();
         assert!(self.session.ids_in_use() <= usize::from(u16::MAX));
         assert!(self.session.pending().1 as usize <= self.room, "what waits is bounded");
+    }
+
+    /// Bytes come: `how` says where they are read to.
+    fn arrive(&mut self, how: u8, mut bytes: &[u8]) -> Result<(), Error> {
+        if how & 1 != 0
+            && let Some(mut packet) = self.session.lend_packet(1)
+        {
+            let room = packet.room();
+            let n = bytes.len().min(room.capacity() - room.len());
+            room.extend_from_slice(bytes.split_off(..n).expect("no more than there is"));
+            self.session.handle_packet(self.now, packet, n)?;
+        }
+        if how & 2 == 0 {
+            return self.session.handle_input(self.now, bytes);
+        }
+        let mut buffer = bytes.to_vec();
+        self.session.handle_buffer(self.now, &mut buffer, bytes.len())
     }
 
     /// What an application or a driver changes besides.

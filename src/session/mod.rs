@@ -20,6 +20,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `mod.rs` | [`Session`]: commands, bytes out, time |
+//! | `input.rs` | bytes in: whole packets are found, and stay where they were read to |
 //! | `receive.rs` | packets in: one method for each |
 //! | `send.rs` | packets out: what is sent, under which id |
 //! | `resume.rs` | the end of a connection and the start of the next |
@@ -29,9 +30,11 @@
 //! | `subscriptions.rs` | requests without their answer, filters to renew |
 //! | `transmit.rs` | bytes on their way to the socket |
 //! | `event.rs` | what happened, for the application |
+//! | `chunks.rs` | buffers that were read into and hold messages |
 //! | `on_demand.rs` | memory for those of them that are in use |
 //! | `timer.rs`, `trace.rs`, `config.rs`, `error.rs`, `fuzz.rs` | deadlines, log lines, plain values, fuzzing |
 
+mod chunks;
 mod config;
 mod elsewhere;
 mod error;
@@ -39,6 +42,7 @@ mod event;
 #[doc(hidden)]
 pub mod fuzz;
 mod ids;
+mod input;
 mod on_demand;
 mod outbox;
 mod receive;
@@ -52,6 +56,7 @@ mod transmit;
 use std::fmt;
 use std::time::{Duration, Instant};
 
+pub use chunks::BUFFER;
 pub use config::{Config, Keep, Limits, Resubscribe, Stats};
 pub use error::{Error, Refused};
 pub use event::{Event, Events, Granted, Token};
@@ -360,37 +365,6 @@ impl Session {
     }
 
     // What the world did.
-
-    /// Bytes came.
-    pub fn handle_input(&mut self, now: Instant, mut input: &[u8]) -> Result<(), Error> {
-        self.volume.bytes_in += input.len() as u64;
-        if input.is_empty() || matches!(self.state, State::Disconnected | State::Disconnecting) {
-            return Ok(());
-        }
-        self.handle_arrival(input[0])?;
-        // Taken out, because a frame borrows from it while the rest of the session changes.
-        let mut deframer = std::mem::take(&mut self.deframer);
-        let outcome = loop {
-            match deframer.next(&mut input) {
-                Ok(Some(frame)) => {
-                    if let Err(error) = self.handle_frame(now, &frame) {
-                        break Err(error);
-                    }
-                }
-                Ok(None) => break Ok(()),
-                Err(error) => break Err(error.into()),
-            }
-        };
-        self.deframer = deframer;
-        outcome?;
-        if self.replies > MAX_UNSENT_REPLIES {
-            return Err(Error::RepliesUnread);
-        }
-        if self.state == State::Connected {
-            self.send_queued();
-        }
-        Ok(())
-    }
 
     /// The system took `n` bytes of what [`transmit`](Self::transmit) showed or [`take_transmit`](Self::take_transmit)
     /// gave.

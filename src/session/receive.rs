@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use super::outbox::State as EntryState;
-use super::timer::Timer;
 use super::transmit::Kind;
 use super::{Error, Event, REQUEST, Session, State, trace};
 use crate::codec::Kind as PacketKind;
@@ -11,19 +10,6 @@ use crate::codec::v4::{self, Incoming, SubackCodes};
 use crate::codec::{Connack, ConnectCode, Delivery, Frame, Packet, PacketId, Qos, Version};
 
 impl Session {
-    /// Bytes came, the first of them this one: the broker lives. Before CONNACK it may be no broker, and shall not make us
-    /// gather a packet that we will not want.
-    pub(super) fn handle_arrival(&mut self, first: u8) -> Result<(), Error> {
-        if std::mem::take(&mut self.awaiting_ping) {
-            self.timers.clear(Timer::Answer);
-        }
-        let connecting = matches!(self.state, State::Connecting { .. }) && !self.deframer.is_partial();
-        if connecting && first >> 4 != PacketKind::Connack as u8 {
-            return Err(Error::NotConnack);
-        }
-        Ok(())
-    }
-
     #[inline]
     pub(super) fn handle_frame(&mut self, now: Instant, frame: &Frame<'_>) -> Result<(), Error> {
         self.volume.packets_in += 1;

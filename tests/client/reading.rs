@@ -32,6 +32,38 @@ fn mqtt_7_1_2_1_packets_cut_anywhere_arrive_whole() {
 }
 
 #[test]
+fn messages_of_all_sizes_arrive_whole_and_in_order() {
+    const LENS: [usize; 9] = [10, 300_000, 0, 40_000, 16 << 20, 1_000, 70_000, 20_000, 1];
+    let server = Listener::new();
+    let mut tested = Tested::new();
+    let mut peer = tested.connected(&server, options(server.port()));
+    let payload = |number: usize| {
+        let random = (number as u32 | 1).wrapping_mul(0x9E37_79B9);
+        (0..LENS[number % LENS.len()] as u32)
+            .map(|n| (n ^ random).wrapping_mul(random) as u8)
+            .collect::<Vec<_>>()
+    };
+    // the small ones come together, so that much is read at once
+    let count = 3 * LENS.len();
+    let sender = thread::spawn(move || {
+        let stream: Vec<u8> = (0..count)
+            .flat_map(|number| {
+                message("large", &payload(number)).into_iter().chain(message("s", b"small").repeat(9_000))
+            })
+            .collect();
+        peer.send(&stream);
+        peer
+    });
+    for number in 0..count {
+        assert!(tested.next() == Seen::Message("large".into(), payload(number)), "number {number}");
+        for _ in 0..9_000 {
+            assert_eq!(tested.next(), Seen::Message("s".into(), b"small".to_vec()));
+        }
+    }
+    sender.join().unwrap();
+}
+
+#[test]
 fn a_violation_ends_the_connection_after_what_came_before_it() {
     let server = Listener::new();
     let mut tested = Tested::new();

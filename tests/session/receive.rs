@@ -1,7 +1,9 @@
 //! Messages of the broker: delivery and its acknowledgements.
 
-use mqtt::session::{Config, Limits};
+use mqtt::codec::Connect;
+use mqtt::session::{Config, Events, Limits};
 
+use crate::support::random::Random;
 use crate::support::*;
 
 #[test]
@@ -180,4 +182,165 @@ fn half_a_packet_is_forgotten_with_its_connection() {
     assert_eq!(driver.reconnect(true, &ACCEPTED), b"");
     driver.feed(&publish(0x32, 8, "whole"));
     assert_eq!(driver.happened(), [Happened::Connected { session_present: false }, message("whole", 1)]);
+}
+
+/// A PUBLISH to `t` with so much payload.
+fn large(first: u8, id: u16, len: usize) -> Vec<u8> {
+    let mut body = vec![0, 1, b't'];
+    if first & 0b0110 != 0 {
+        body.extend(id.to_be_bytes());
+    }
+    let payload = body.len();
+    body.resize(payload + len, id as u8);
+    let mut packet = vec![first];
+    let mut rest = body.len();
+    loop {
+        let more = if rest > 127 { 128 } else { 0 };
+        packet.push((rest % 128) as u8 | more);
+        rest /= 128;
+        if rest == 0 {
+            break;
+        }
+    }
+    packet.extend(body);
+    packet
+}
+
+impl Driver {
+    /// Much comes at once.
+    fn feed_buffer(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut buffer = bytes.to_vec();
+        self.session.handle_buffer(self.now, &mut buffer, bytes.len()).expect("nothing is wrong with them");
+        buffer
+    }
+
+    /// More of a packet comes, which is read on in its place; what has no room there.
+    fn feed_packet<'a>(&mut self, bytes: &'a [u8], much: usize) -> &'a [u8] {
+        let Some(mut packet) = self.session.lend_packet(much) else { return bytes };
+        let room = packet.room();
+        let (now, later) = bytes.split_at(bytes.len().min(room.capacity() - room.len()));
+        room.extend_from_slice(now);
+        self.session.handle_packet(self.now, packet, now.len()).expect("nothing is wrong with them");
+        later
+    }
+}
+
+#[test]
+fn a_stream_gives_the_same_wherever_it_is_cut_and_read_to() {
+    let limits = Limits { max_packet: Some(30_000), ..Limits::default() };
+    let config = || Config { limits, ..Config::default() };
+    let stream: Vec<u8> = (1..=60)
+        .flat_map(|n: u16| {
+            let first = [0x30, 0x32, 0x34, 0x3D][usize::from(n) % 4];
+            let len =
+                [0, 1, 100, 128, 1000, 12_000, 29_990, 40_000][usize::from(n) % 7 + usize::from(n == 7)];
+            join([&large(first, n, len), &puback(n), &pubrel(n)])
+        })
+        .collect();
+    let mut driver = Driver::connected_with(config(), &connect(true));
+    driver.feed(&stream);
+    let expected = (driver.sent(), driver.happened());
+    assert_eq!(expected.1.len(), 60);
+
+    let mut random = Random::new(7);
+    for round in 0..if cfg!(miri) { 2 } else { 60 } {
+        let mut driver = Driver::connected_with(config(), &connect(true));
+        let mut rest = &stream[..];
+        let most = 1 << (4 + round % 14);
+        let mut happened = Vec::new();
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(rest.len().min(1 + random.below(most)));
+            rest = later;
+            let now = driver.feed_packet(now, [1, 1000, 16_384][random.below(3)]);
+            if random.below(3) == 0 {
+                driver.feed(now);
+            } else {
+                driver.feed_buffer(now);
+            }
+            if random.below(4) == 0 {
+                happened.extend(driver.happened());
+            }
+            if random.below(16) == 0 {
+                // as a consumer does
+                let mut batch = Events::new();
+                driver.session.events().swap(&mut batch);
+                while let Some(event) = batch.pop() {
+                    happened.push(event.into());
+                }
+                batch.clear();
+            }
+        }
+        happened.extend(driver.happened());
+        assert!((driver.sent(), happened) == expected, "round {round}");
+    }
+}
+
+#[test]
+fn a_buffer_is_kept_if_there_are_messages_in_it() {
+    let mut driver = Driver::connected();
+    driver.session.events().clear();
+    let acknowledgements = puback(9).repeat(1000);
+    let buffer = driver.feed_buffer(&acknowledgements);
+    assert_eq!(buffer, acknowledgements, "given back");
+    assert_eq!(driver.session.events().weight(), 0);
+
+    let stream = join([&acknowledgements, &publish(0x32, 7, "m"), &pubrel(7)]);
+    let buffer = driver.feed_buffer(&stream);
+    assert_ne!(buffer, stream);
+    let weight = driver.session.events().weight();
+    assert!(weight >= stream.len(), "all of it counts: {weight}");
+    assert_eq!(driver.happened(), [message("m", 1)]);
+    driver.session.events().clear();
+    assert_eq!(driver.session.events().weight(), 0);
+}
+
+#[test]
+fn what_comes_before_a_violation_is_told_though_its_buffer_ends_the_connection() {
+    let mut driver = Driver::connected();
+    let mut buffer = join([&publish(0x30, 0, "good"), &[0xF0, 0x00], &publish(0x30, 0, "never")]);
+    let len = buffer.len();
+    driver
+        .session
+        .handle_buffer(driver.now, &mut buffer, len)
+        .expect_err("a packet type that does not exist");
+    assert_eq!(driver.happened(), [message("good", 0)]);
+}
+
+#[test]
+fn a_large_packet_counts_from_when_it_is_whole_and_is_forgotten_with_its_connection() {
+    let mut driver = Driver::connected();
+    driver.session.events().clear();
+    let packet = large(0x32, 7, 100_000);
+    driver.feed(&packet[..40_000]);
+    let mut rest = &packet[40_000..];
+    while !rest.is_empty() {
+        assert_eq!(driver.session.events().weight(), 0);
+        let before = driver.session.stats().bytes_in;
+        let later = driver.feed_packet(rest, 1000);
+        assert_eq!(driver.session.stats().bytes_in - before, (rest.len() - later.len()) as u64);
+        rest = later;
+    }
+    assert!(driver.session.events().weight() >= packet.len());
+    assert_eq!(driver.sent(), puback(7));
+    assert_eq!(driver.happened().len(), 1);
+
+    driver.feed(&packet[..40_000]);
+    assert_eq!(driver.reconnect(true, &ACCEPTED), b"");
+    assert!(driver.session.lend_packet(1).is_none());
+    driver.feed(&publish(0x32, 8, "whole"));
+    assert_eq!(driver.happened(), [Happened::Connected { session_present: false }, message("whole", 1)]);
+}
+
+#[test]
+fn bytes_for_a_large_packet_answer_a_ping() {
+    let mut driver = Driver::connected_with(Config::default(), &Connect { keep_alive: 10, ..connect(true) });
+    let packet = large(0x30, 0, 1_000_000);
+    driver.feed(&packet[..100]);
+    let mut rest = &packet[100..];
+    for _ in 0..5 {
+        driver.pass(10.0).expect("the broker lives");
+        rest = driver.feed_packet(rest, 1);
+    }
+    assert!(driver.pass(60.0).is_err(), "now it does not");
+    assert!(!rest.is_empty());
 }

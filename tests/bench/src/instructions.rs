@@ -22,8 +22,8 @@ const STEPS: [(&str, usize, &str, &str); 8] = [
     ("callback1", IN_CALLBACK, "*hot::publish::publish", "client:publish, QoS 1, in a callback, new memory"),
     ("publish0", MESSAGES, "*hot::publish::publish", "client:publish, QoS 0, in a loop, with what it sends"),
     ("publish1", MESSAGES, "*hot::publish::publish", "client:publish, QoS 1, in a loop, with what it sends"),
-    ("receive0", MESSAGES, "*Session::handle_input", "a message of QoS 0 into the session"),
-    ("receive1", MESSAGES, "*Session::handle_input", "a message of QoS 1 into the session"),
+    ("receive0", MESSAGES, "*Session>::handle_frames", "a message of QoS 0 into the session"),
+    ("receive1", MESSAGES, "*Session>::handle_frames", "a message of QoS 1 into the session"),
     ("receive0", MESSAGES, "*hot::loops::dispatch", "a message of QoS 0 to its callback, which is included"),
     ("receive1", MESSAGES, "*hot::loops::dispatch", "a message of QoS 1 to its callback, which is included"),
 ];
