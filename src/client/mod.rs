@@ -265,14 +265,16 @@ impl Client {
     }
 
     /// Sends what is unsent now, without blocking, as far as the system takes it; the writer does the rest. To be
-    /// called after a batch of [`Sending::AtFlush`], and cheap when there is nothing to do.
-    pub fn flush(&self) {
+    /// called after a batch of [`Sending::AtFlush`], and cheap when there is nothing to do. Whether there was anything.
+    pub fn flush(&self) -> bool {
         let inner = self.shared.lock();
-        if inner.session.unsent() > 0 {
+        let unsent = inner.session.unsent() > 0;
+        if unsent {
             self.shared.flush(inner);
         } else {
             self.shared.release(inner);
         }
+        unsent
     }
 
     /// Ends what this client is about; it is idle when this returns, and nothing but `Offline` and `Dropped` is delivered
@@ -311,6 +313,12 @@ impl Client {
     /// while it dials, says goodbye, or has bytes to send or to read.
     pub fn is_settled(&self) -> (bool, Option<Traffic>) {
         self.shared.is_settled()
+    }
+
+    /// The sink is told of the ends of QoS 0 messages without a token from now on, those included that have not been taken;
+    /// only of interest after [`ClientOptions::ignores_writes`].
+    pub fn hear_writes(&self) {
+        self.shared.hear_writes();
     }
 
     /// Exchanges the events that wait for `empty`, which must have been emptied.

@@ -17,6 +17,9 @@ pub struct ClientOptions {
     pub clock: Clock,
     /// What [`Sink::ready`](super::Sink::ready) is to be told with.
     pub key: u32,
+    /// Nobody hears of the ends of QoS 0 messages without a token until [`Client::hear_writes`](super::Client::hear_writes).
+    /// [`Sink::ready`](super::Sink::ready) is then not called for those alone that a caller's own call has sent.
+    pub ignores_writes: bool,
 }
 
 /// Everything about one [`connect`](super::Client::connect) and the reconnects that follow from it.

@@ -70,6 +70,8 @@ pub(super) struct Inner {
     waker: Option<Waker>,
     /// The sink has been told and nobody has come for the events yet.
     notified: bool,
+    /// See [`ClientOptions::ignores_writes`].
+    ignores_writes: bool,
     pub(super) writer: Writer,
     pub(super) reader: Reader,
     /// The reader holds back because of [`MAX_EVENTS_BYTES`].
@@ -145,6 +147,7 @@ impl Shared {
                 task: None,
                 waker: None,
                 notified: false,
+                ignores_writes: options.ignores_writes,
                 writer: Writer::default(),
                 reader: Reader::default(),
                 paused: false,
@@ -262,6 +265,12 @@ impl Shared {
         reactor::is_elsewhere() && !self.clock.is_manual()
     }
 
+    pub(super) fn hear_writes(&self) {
+        let mut inner = self.lock();
+        inner.ignores_writes = false;
+        self.release(inner);
+    }
+
     pub(super) fn swap_events(&self, empty: &mut Events) {
         let mut inner = self.lock();
         inner.session.events().swap(empty);
@@ -311,7 +320,11 @@ impl Shared {
         } else {
             None
         };
-        self.release(inner);
+        if inner.ignores_writes && inner.session.events().is_only_written() {
+            drop(inner);
+        } else {
+            self.release(inner);
+        }
         waker.inspect(Waker::wake_by_ref);
     }
 

@@ -113,6 +113,9 @@ impl Peer {
     /// Says whether there is a function in a slot.
     #[inline]
     pub(crate) fn fill(&self, slot: i32, filled: bool) {
+        if slot == slot::PUBACK && filled && !self.has(slot) {
+            self.client.hear_writes();
+        }
         let others = self.filled.get() & !(1 << slot);
         self.filled.set(others | u32::from(filled) << slot);
         self.changes.set(self.changes.get().wrapping_add(1));
@@ -291,6 +294,11 @@ impl Peers {
         }
     }
 
+    /// Whether [`take_left`](Self::take_left) may find one.
+    pub(crate) fn any_leaving(&self) -> bool {
+        !self.leaving.borrow().is_empty()
+    }
+
     /// A closed client that has become idle and needs no anchor any more.
     pub(crate) fn take_left(&self) -> Option<Rc<Peer>> {
         loop {
@@ -322,13 +330,15 @@ impl Peers {
         }
     }
 
-    /// Sends what was published inside callbacks.
+    /// Sends what was published inside callbacks; whether there was anything.
     #[inline]
-    pub(crate) fn flush(&self) {
+    pub(crate) fn flush(&self) -> bool {
+        let mut any = false;
         while let Some(peer) = self.next_dirty() {
             peer.dirty.set(false);
-            peer.client.flush();
+            any |= peer.client.flush();
         }
+        any
     }
 
     #[inline]

@@ -76,7 +76,9 @@ impl<K: Kind> Target<K> {
         let key = state.next_key()?;
         let object = lua.create_any_userdata(Handle { state: state.clone(), key, kind: PhantomData::<K> })?;
         state.enlist(lua, key, &object)?;
-        let options = ClientOptions { clock: state.clock.borrow().clone(), key };
+        let clock = state.clock.borrow().clone();
+        // until there is a callback: a device's clients hear of them by nothing else
+        let options = ClientOptions { clock, key, ignores_writes: K::IS_DEVICE };
         let client = Client::new(config, options, state.queue.clone());
         let face = Rc::new(face);
         let address = object.to_pointer().addr();

@@ -235,6 +235,12 @@ impl Events {
         self.next == self.records.len()
     }
 
+    /// Whether all that waits to be taken is the ends of QoS 0 publishes without a token.
+    #[inline]
+    pub fn is_only_written(&self) -> bool {
+        matches!(self.records[self.next..], [Record::Written { .. }])
+    }
+
     /// How many bytes of memory are in use, bookkeeping included: what back-pressure measures.
     #[inline]
     pub fn weight(&self) -> usize {
@@ -547,8 +553,10 @@ mod tests {
         for _ in 0..3 {
             events.push(Event::Published { id: None, token: Token::NONE });
         }
+        assert!(events.is_only_written());
         events.push(Event::Published { id: None, token: Token(1) });
         assert_eq!(events.records.len(), 2);
+        assert!(!events.is_only_written());
         for token in [0, 0, 0, 1] {
             assert_eq!(events.pop(), Some(Event::Published { id: None, token: Token(token) }));
         }

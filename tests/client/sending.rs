@@ -1,9 +1,10 @@
 //! Bytes on their way out: directly on the caller's thread, through the writer, both at once.
 
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mqtt::client::{Sending, reactor};
+use mqtt::client::{Client, ClientOptions, Sending, reactor};
 use mqtt::codec::Qos;
 use mqtt::session::{Config, Limits, Refused, Token};
 
@@ -54,6 +55,49 @@ fn a_batch_goes_out_at_its_flush() {
     for number in 0..10 {
         peer.expect(&message("t", &[number]));
     }
+}
+
+#[test]
+fn nobody_is_told_of_what_a_caller_has_sent_itself_until_somebody_hears_of_it() {
+    let server = Listener::new();
+    let bell = Arc::new(Bell::default());
+    let options = ClientOptions { ignores_writes: true, ..ClientOptions::default() };
+    let mut tested = Tested::of(Client::new(Config::default(), options, bell.clone()), bell, None);
+    let mut peer = tested.connected(&server, super::support::options(server.port()));
+    let rung = tested.bell.count();
+    reactor::settle();
+    let mut publish = |tested: &Tested, token| {
+        tested.client.publish("t", b"x", Qos::AtMostOnce, false, token, Sending::AtFlush).unwrap();
+        assert!(tested.client.flush(), "there was something to send");
+        assert_eq!(tested.client.pending(), (0, 0));
+        peer.expect(&message("t", b"x"));
+    };
+    publish(&tested, Token::NONE);
+    publish(&tested, Token::NONE);
+    assert_eq!(tested.bell.count(), rung);
+    tested.client.hear_writes();
+    assert_eq!(tested.bell.count(), rung + 1, "of those that were sent before too");
+    for _ in 0..2 {
+        assert_eq!(tested.try_next(), Some(Seen::Published(Token::NONE)));
+    }
+    publish(&tested, Token::NONE);
+    assert_eq!(tested.bell.count(), rung + 2);
+    assert!(!tested.client.flush(), "all is sent");
+}
+
+#[test]
+fn whoever_waits_for_a_message_with_a_token_is_told_of_it() {
+    let server = Listener::new();
+    let bell = Arc::new(Bell::default());
+    let options = ClientOptions { ignores_writes: true, ..ClientOptions::default() };
+    let mut tested = Tested::of(Client::new(Config::default(), options, bell.clone()), bell, None);
+    let _peer = tested.connected(&server, super::support::options(server.port()));
+    for token in [Token::NONE, Token(7)] {
+        tested.client.publish("t", b"x", Qos::AtMostOnce, false, token, Sending::AtFlush).unwrap();
+        tested.client.flush();
+    }
+    assert_eq!(tested.next(), Seen::Published(Token::NONE));
+    assert_eq!(tested.next(), Seen::Published(Token(7)));
 }
 
 #[test]

@@ -94,6 +94,12 @@ impl Sink for Bell {
     }
 }
 
+impl Bell {
+    pub(crate) fn count(&self) -> usize {
+        *self.rings.lock()
+    }
+}
+
 /// A client with its events.
 pub(crate) struct Tested {
     pub(crate) client: Client,
@@ -119,6 +125,11 @@ impl Tested {
     pub(crate) fn with(config: Config, clock: Clock, hand: Option<ManualClock>) -> Tested {
         let bell = Arc::new(Bell::default());
         let client = Client::new(config, ClientOptions { clock, ..ClientOptions::default() }, bell.clone());
+        Tested::of(client, bell, hand)
+    }
+
+    /// A client that tells this bell.
+    pub(crate) fn of(client: Client, bell: Arc<Bell>, hand: Option<ManualClock>) -> Tested {
         Tested { client, bell, hand, batch: Events::new(), heard: 0 }
     }
 

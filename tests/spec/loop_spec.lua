@@ -105,6 +105,17 @@ describe("mqtt.poll", function()
     assert.are.equal(0, mqtt.poll())
   end)
 
+  it("tells of what was sent before its callback was there", function()
+    local client = support.pair()
+    local ids = {}
+    kit.settle() -- a message after a pause is sent before publish returns
+    client:publish("t", "x", 0)
+    client:on("puback", function(_, id) ids[#ids + 1] = tostring(id) end)
+    client:publish("t", "x", 0)
+    support.entries(ids, 2)
+    assert.are.same({ "nil", "nil" }, ids)
+  end)
+
   it("waits for nothing by default", function()
     support.pair()
     support.can_take_less_than(0.05, mqtt.poll)
@@ -140,6 +151,24 @@ describe("mqtt.wait", function()
 
   it("returns nil and \"timeout\"", function()
     assert.are.same({ nil, "timeout" }, { mqtt.wait(function() return false end, 0.02) })
+  end)
+
+  it("asks again when it has sent something, though nobody hears of that", function()
+    local client = support.pair()
+    -- an error that leaves the loop keeps what it published for the next one
+    local function publish()
+      local timer = tmr.create()
+      timer:alarm(1, tmr.ALARM_SINGLE, function()
+        client:publish("t", "x", 0)
+        error("left", 0)
+      end)
+      local ok, err = pcall(mqtt.poll, 5)
+      assert.are.same({ false, "left" }, { ok, err })
+    end
+    support.can_take_less_than(0.5, function()
+      publish()
+      assert(mqtt.wait(function() return client:pending() == 0 end, 5))
+    end)
   end)
 
   it("lets the predicate's error out", function()

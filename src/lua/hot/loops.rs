@@ -162,8 +162,15 @@ impl Frame {
 
 /// Runs the callbacks of all that was pending; with `stoppable` only until `mqtt.stop`.
 unsafe fn dispatch(L: *mut lua_State, state: &State, frame: &mut Frame, stoppable: bool) -> Turn {
-    guarded(L, || state.peers.flush());
-    let mut turn = guarded(L, || state.turn());
+    let (mut turn, has_work) = guarded(L, || {
+        let sent = state.peers.flush();
+        let mut turn = state.turn();
+        turn.moved = sent;
+        (turn, state.has_work(&turn))
+    });
+    if !has_work {
+        return turn;
+    }
     let outer = state.dispatching.replace(true);
     loop {
         let step = guarded(L, || state.step(&mut turn));
