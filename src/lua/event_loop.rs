@@ -479,6 +479,8 @@ impl State {
         if until <= now {
             return Outcome::TimedOut;
         }
+        // without one of its own left a child waits on its parent's, and may be late
+        let _ = self.own_descriptors();
         let mut lent = self.lend();
         self.queue.watch(&mut lent, |peer| peer.client.give_back());
         let waited = self.queue.wait(until, &lent, |peer| {
@@ -522,6 +524,11 @@ pub(crate) struct Deadline(Option<Instant>);
 
 impl Deadline {
     pub(crate) const NEVER: Deadline = Deadline(None);
+
+    /// At this time; one that has passed is at once.
+    pub(crate) const fn at(time: Instant) -> Deadline {
+        Deadline(Some(time))
+    }
 
     /// After this many seconds; NaN and negative ones are 0, infinite and huge ones are for ever.
     pub(crate) fn after(seconds: f64) -> Deadline {

@@ -99,9 +99,9 @@ impl EventQueue {
         Ok(EventQueue { inner: Mutex::new(inner), waiter })
     }
 
-    /// To be called before something is made that will push. In a child of a fork that came before that (after it the
+    /// To be called before something is made that will push, and before a wait. In a child of a fork that came before that (after it the
     /// child is refused altogether) the descriptor is shared with the parent: the child gets one of its own.
-    pub(crate) fn own_descriptor(&self) -> io::Result<()> {
+    pub(crate) fn own_descriptors(&self) -> io::Result<()> {
         let mut inner = self.inner.lock();
         if inner.process != process::id() {
             let fd = descriptor()?;

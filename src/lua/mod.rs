@@ -37,6 +37,7 @@ mod waiter;
 use std::cell::{Cell, RefCell};
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::{Arc, Weak};
@@ -330,13 +331,19 @@ impl State {
         })
     }
 
-    /// A key for a new object. Never given twice: after two thousand million it is an error.
-    fn next_key(&self) -> Result<u32, Raise> {
+    /// Sees to it that the queue is not shared with the parent of a fork.
+    fn own_descriptors(&self) -> io::Result<()> {
         // a child of a fork that is yet to come will be told by that: no need to ask the system each time
         if !self.is_own.get() {
-            self.queue.own_descriptor().map_err(|error| Raise(format!("no descriptor is left: {error}")))?;
+            self.queue.own_descriptors()?;
             self.is_own.set(sys::is_installed());
         }
+        Ok(())
+    }
+
+    /// A key for a new object. Never given twice: after two thousand million it is an error.
+    fn next_key(&self) -> Result<u32, Raise> {
+        self.own_descriptors().map_err(|error| Raise(format!("no descriptor is left: {error}")))?;
         let key = self.last_key.get() + 1;
         if key >= i32::MAX as u32 {
             return Err(Raise("too many clients and timers were made".to_owned()));

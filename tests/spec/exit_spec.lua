@@ -321,6 +321,35 @@ describe("other processes", function()
       assert.are.equal(0, status, output)
       assert.are.equal(("false\tstring\tfork\n"):rep(6) .. "parent\ttrue\n", output)
     end)
+
+    it("forked before they have anything to do: they wait beside their parent, each for its own time", function()
+      local status, output = support.script([[
+        local ffi = require("ffi")
+        ffi.cdef [=[
+          int fork(void); int waitpid(int, int *, int); void _exit(int);
+          int pipe(int *); long read(int, void *, size_t); long write(int, const void *, size_t);
+        ]=]
+        local mqtt = require("mqtt")
+        local now = require("mqtt.tmr").now
+        local ends, byte = ffi.new("int[2]"), ffi.new("char[1]")
+        assert(ffi.C.pipe(ends) == 0)
+        local pid = ffi.C.fork()
+        if pid == 0 then
+          local began = now()
+          ffi.C.write(ends[1], byte, 1)
+          mqtt.poll(0.05)
+          print("child", now() - began < 800000)
+          io.stdout:flush()
+          ffi.C._exit(0)
+        end
+        assert(ffi.C.read(ends[0], byte, 1) == 1)
+        mqtt.poll(0.9)
+        local result = ffi.new("int[1]")
+        ffi.C.waitpid(pid, result, 0)
+        print("parent", result[0])
+      ]])
+      assert.are.same({ 0, "child\ttrue\nparent\t0\n" }, { status, output })
+    end)
   end
 end)
 

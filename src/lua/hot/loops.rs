@@ -22,7 +22,7 @@ pub(super) const LOOPS: [(lua_CFunction, &str); 3] = [(run, "run"), (poll, "poll
 
 unsafe extern "C-unwind" fn poll(L: *mut lua_State) -> c_int {
     let state = state(L);
-    let deadline = deadline(L, 1, c"poll", Deadline::after(0.0));
+    let deadline = deadline(L, 1, c"poll", Deadline::at(state.started));
     let mut frame = Frame::enter(L, 1);
     let mut ran = 0;
     loop {
