@@ -265,11 +265,11 @@ impl Driver {
                     None => inner.take_input(self.shared.clock.now(), input, n),
                 };
                 if n == 0 {
-                    inner.end_reading(0);
+                    inner.end_reading();
                     return Ok(());
                 }
                 if outcome.is_ok() {
-                    inner.end_reading(n); // else no caller is to read what follows a violation
+                    inner.end_reading(); // else no caller is to read what follows a violation
                 }
                 self.shared.release(inner);
                 outcome?;
@@ -320,7 +320,7 @@ impl Driver {
                     }
                 }
                 let read = if budget > 0 { self.poll_discard(cx) } else { Poll::Pending };
-                self.shared.lock().end_reading(0);
+                self.shared.lock().end_reading();
                 match read {
                     Poll::Pending => break false,
                     Poll::Ready(Ok(n)) if n > 0 => (drained, budget) = (drained + n, budget - 1),

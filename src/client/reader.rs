@@ -37,10 +37,16 @@ use crate::net;
 /// much the calls that put the alarm off are more than one in a hundred messages there and back on one core.)
 const LEASE: Duration = Duration::from_millis(4);
 
-/// With so much at once the task does better: it reads on while the caller deals with what has come. Not so while
-/// acknowledgements are waited for, as those are soon dealt with and the caller then publishes: the two would wait for each
-/// other's lock (on two cores that costs 2 to 18 % of the throughput at QoS 1 and 2).
+/// With so much at once the task does better, as it reads on while the caller deals with what has come. Not so …
+///
+/// - while acknowledgements are waited for: those are soon dealt with and the caller then publishes, so the two would wait for
+///   each other's lock (on two cores that costs 2 to 18 % of the throughput at QoS 1 and 2);
+/// - with messages that are not [`SMALL`]: to take them from another core's cache costs more than to read them (a third of the
+///   processor's time at 1 KiB).
 const MUCH: usize = 4 * 1024;
+
+/// Messages smaller than this, as packets.
+const SMALL: usize = 512;
 
 /// See the module.
 #[derive(Default)]
@@ -51,8 +57,8 @@ pub(super) struct Reader {
     /// Wakes the task when the lease is over, if it is the caller's turn then. Boxed: most connections have none for most of
     /// the time.
     lease: Option<Box<Sleep>>,
-    /// How much came last.
-    last: usize,
+    /// The last read brought [`MUCH`] in small packets, or a part of a large one.
+    much: bool,
     /// Why the connection ends, found by a caller; until the task takes it.
     end: Option<Box<End>>,
     /// A caller has found the end, or may have. What has ended stays readable: a caller would come back at once, again and again.
@@ -97,7 +103,7 @@ impl Shared {
     pub(super) fn lend(&self) -> Option<net::Tcp> {
         let mut inner = self.lock();
         let free = match inner.reader.who {
-            Who::Task => !inner.reader.busy && !inner.is_much(inner.reader.last),
+            Who::Task => !inner.reader.busy && !inner.is_much(),
             Who::Lent => true,
             Who::Caller => false,
         };
@@ -129,11 +135,10 @@ impl Shared {
                 true
             }
             Ok(n) => {
-                inner.reader.last = n;
                 let outcome = inner.take_input(now, input, n);
                 let violated = outcome.is_err();
                 inner.reader.end = outcome.err().map(|error| Box::new(End::from(error)));
-                violated || inner.is_much(n)
+                violated || inner.is_much()
             }
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
                 false
@@ -195,17 +200,20 @@ impl Inner {
         self.reader.busy
     }
 
-    /// Whether the task does better after a read of `n` bytes.
-    fn is_much(&self, n: usize) -> bool {
-        n >= MUCH && self.session.ids_in_use() == 0
+    /// `n` bytes with so many packets were read.
+    #[inline]
+    pub(super) fn note_read(&mut self, n: usize, packets: u64) {
+        self.reader.much = n >= MUCH && (packets == 0 || (n as u64) < packets * SMALL as u64);
     }
 
-    /// `n` bytes came and are with the session.
-    pub(super) fn end_reading(&mut self, n: usize) {
+    /// Whether the task does better.
+    fn is_much(&self) -> bool {
+        self.reader.much && self.session.ids_in_use() == 0
+    }
+
+    /// What came is with the session.
+    pub(super) fn end_reading(&mut self) {
         self.reader.busy = false;
-        if n > 0 {
-            self.reader.last = n;
-        }
     }
 
     /// Why the connection has to end, if a caller found that.

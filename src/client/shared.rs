@@ -413,11 +413,13 @@ impl Inner {
         buffer: &mut Vec<u8>,
         n: usize,
     ) -> Result<(), session::Error> {
+        let before = self.session.packets_in();
         let outcome = if n < WORTH_KEEPING {
             self.session.handle_input(now, &buffer[..n])
         } else {
             self.session.handle_buffer(now, buffer, n)
         };
+        self.note_read(n, self.session.packets_in() - before);
         if self.state != State::Connected && self.session.is_connected() {
             if self.state == State::Reconnecting {
                 self.reconnects += 1;

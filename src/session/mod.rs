@@ -505,6 +505,12 @@ impl Session {
         }
     }
 
+    /// Packets that came, from the beginning on.
+    #[inline]
+    pub fn packets_in(&self) -> u64 {
+        self.volume.packets_in
+    }
+
     /// Packet ids in use: of messages under way and of requests without their answer.
     pub fn ids_in_use(&self) -> usize {
         self.ids.len()

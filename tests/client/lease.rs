@@ -288,20 +288,47 @@ fn pings_are_sent_and_answers_are_read_whatever_the_caller_does() {
     assert_eq!(tested.client.state(), State::Connected);
 }
 
+/// Sends it, and waits until all of it has come.
+fn send(peer: &mut Peer, socket: &Socket, bytes: &[u8]) {
+    peer.send(bytes);
+    wait_until("all of it has come", || {
+        let mut input = vec![0; 2 * bytes.len()];
+        socket.peek(&mut input).is_ok_and(|n| n == bytes.len())
+    });
+}
+
 #[test]
-fn much_at_once_goes_back_to_the_task() {
+fn many_messages_at_once_go_back_to_the_task() {
     let server = Listener::new();
     let (mut tested, mut peer, socket) = lent(&server);
-    let much = message("t", &[7; 16 * 1024]);
-    peer.send(&much);
-    wait_until("all of it has come", || {
-        let mut input = vec![0; 32 * 1024];
-        socket.peek(&mut input).is_ok_and(|n| n == much.len())
-    });
+    send(&mut peer, &socket, &message("t", &[7; 100]).repeat(160));
     tested.client.serve();
-    assert_eq!(tested.next(), Seen::Message("t".into(), vec![7; 16 * 1024]));
+    for _ in 0..160 {
+        assert_eq!(tested.try_next(), Some(Seen::Message("t".into(), vec![7; 100])));
+    }
     assert!(tested.client.lend().is_none(), "the task reads on");
     peer.send(&message("t", b"less"));
     assert_eq!(tested.next(), Seen::Message("t".into(), b"less".to_vec()));
     lend(&tested.client); // when less comes at a time
+}
+
+#[test]
+fn messages_that_are_not_small_stay_with_the_caller_and_parts_of_large_ones_do_not() {
+    let server = Listener::new();
+    let (mut tested, mut peer, socket) = lent(&server);
+    for _ in 0..3 {
+        send(&mut peer, &socket, &message("t", &[7; 1000]).repeat(16));
+        tested.client.serve();
+        for _ in 0..16 {
+            assert_eq!(tested.try_next(), Some(Seen::Message("t".into(), vec![7; 1000])));
+        }
+        tested.client.give_back();
+        lend(&tested.client); // it is the caller's still
+    }
+    let large = message("t", &[7; 40_000]);
+    send(&mut peer, &socket, &large[..16_000]);
+    tested.client.serve();
+    assert!(tested.client.lend().is_none(), "the task reads on");
+    peer.send(&large[16_000..]);
+    assert_eq!(tested.next(), Seen::Message("t".into(), vec![7; 40_000]));
 }
