@@ -276,6 +276,11 @@ impl Sleep {
         self.at.instant()
     }
 
+    /// Whether somebody is to be woken, or has been.
+    pub(super) fn is_set(&self) -> bool {
+        self.id != 0
+    }
+
     /// Sleeps until `at` instead, and `waker` is woken then. The timer of the system's is put off too, which is a call of it:
     /// it would ring for nothing.
     pub(super) fn put_off(&mut self, at: Instant, waker: &Waker) {

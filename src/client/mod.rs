@@ -258,8 +258,8 @@ impl Client {
         self.shared.serve()
     }
 
-    /// The caller no longer waits. If it does not wait again within a millisecond (four, if it has come back again and
-    /// again), reading goes on in the background.
+    /// The caller no longer waits. If it does not wait again within two to four milliseconds, reading goes on in the
+    /// background.
     pub fn give_back(&self) {
         self.shared.give_back();
     }
@@ -272,7 +272,7 @@ impl Client {
         if unsent {
             self.shared.flush(inner);
         } else {
-            self.shared.release(inner);
+            self.shared.release_after_write(inner);
         }
         unsent
     }

@@ -16,7 +16,7 @@
 //! A caller that connects, or closes, hands over at once: the socket is Lent from the moment when there is only an answer to
 //! be waited for. In a goodbye the caller only waits; the task, run by the caller, reads.
 //!
-//! The task is woken at t without having been told of the lease: whoever lends sets the alarm for it. So a caller that
+//! The task is woken at t without having been told of the lease: who gives back sets the alarm for it. So a caller that
 //! waits, works for a moment and waits again disturbs no other thread: it puts the alarm off, and only when half of the
 //! lease has gone by, as that is a call of the system. Until t the task need not be woken for bytes that are to be written
 //! soon either.
@@ -36,6 +36,9 @@ use crate::net;
 /// A caller that went on to other things keeps the socket for so long at most, and for half of it at least. (With half as
 /// much the calls that put the alarm off are more than one in a hundred messages there and back on one core.)
 const LEASE: Duration = Duration::from_millis(4);
+
+/// One that has done something on it and has not waited yet keeps it for so long: its program may wait elsewhere.
+const FIRST_LEASE: Duration = Duration::from_millis(1);
 
 /// With so much at once the task does better, as it reads on while the caller deals with what has come. Not so …
 ///
@@ -78,7 +81,11 @@ impl Reader {
     /// For a caller that has just done something on the socket and is likely to wait for the answer. The task is to
     /// [`watch`](Self::watch) then.
     pub(super) fn lent_from(clock: &Clock, now: Instant) -> Reader {
-        Reader { who: Who::Lent, lease: Some(Box::new(clock.sleep_until(now + LEASE))), ..Reader::default() }
+        Reader {
+            who: Who::Lent,
+            lease: Some(Box::new(clock.sleep_until(now + FIRST_LEASE))),
+            ..Reader::default()
+        }
     }
 
     /// It is lent to a caller, and the task comes by when that ends.
@@ -169,9 +176,9 @@ impl Shared {
         inner.reader.who = Who::Lent;
         let now = self.clock.now();
         let is_late_enough = |lease: &Sleep| {
-            let left = lease.deadline().saturating_duration_since(now);
             // what waits to be written is not put off again and again
-            left >= LEASE / 2 || !left.is_zero() && inner.awaits_lease_end()
+            let left = lease.deadline().saturating_duration_since(now);
+            lease.is_set() && (left >= LEASE / 2 || inner.awaits_lease_end())
         };
         if inner.reader.lease.as_deref().is_some_and(is_late_enough) {
             return;
@@ -239,6 +246,14 @@ mod tests {
 
     struct Nobody;
 
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     impl Sink for Nobody {
         fn ready(&self, _: u32) {}
     }
@@ -294,12 +309,6 @@ mod tests {
 
     #[test]
     fn the_task_is_woken_at_the_end_of_a_lease_and_not_before() {
-        struct Count(AtomicUsize);
-        impl Wake for Count {
-            fn wake(self: Arc<Self>) {
-                self.0.fetch_add(1, Ordering::Relaxed);
-            }
-        }
         let (shared, hand) = shared();
         let task = Arc::new(Count(AtomicUsize::new(0)));
         shared.lock().wake_by(&Context::from_waker(&Waker::from(task.clone())));
@@ -318,6 +327,25 @@ mod tests {
     }
 
     #[test]
+    fn a_lease_that_began_without_an_alarm_has_one_when_it_is_given_back() {
+        let (shared, hand) = shared();
+        let task = Arc::new(Count(AtomicUsize::new(0)));
+        let waker = Waker::from(task.clone());
+        let mut cx = Context::from_waker(&waker);
+        {
+            let mut inner = shared.lock();
+            inner.wake_by(&cx);
+            // the caller ends the connection while the task runs elsewhere, and is the first to wait
+            inner.reader = Reader { who: Who::Caller, ..Reader::lent_from(&shared.clock, hand.now()) };
+            assert!(!inner.reader.watch(&mut cx));
+        }
+        shared.give_back();
+        assert!(shared.lock().reader.is_lent());
+        hand.advance(LEASE);
+        assert_eq!(task.0.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
     fn a_lease_is_not_put_off_while_something_waits_for_its_end_to_be_written() {
         let (shared, hand) = shared();
         lease_after_a_wait(&shared, &hand);
@@ -326,6 +354,7 @@ mod tests {
         hand.advance(LEASE * 3 / 4);
         assert_eq!(lease_after_a_wait(&shared, &hand), LEASE / 4);
         hand.advance(LEASE / 4);
-        assert_eq!(lease_after_a_wait(&shared, &hand), LEASE, "the task has been woken");
+        assert_eq!(lease_after_a_wait(&shared, &hand), Duration::ZERO, "the task has been woken");
+        assert!(shared.lock().begin_reading(hand.now(), false));
     }
 }

@@ -194,6 +194,13 @@ impl Shared {
         }
     }
 
+    /// The same, after a caller's own call has perhaps sent something.
+    pub(super) fn release_after_write(&self, mut inner: MutexGuard<'_, Inner>) {
+        if !inner.ignores_writes || !inner.session.events().is_only_written() {
+            self.release(inner);
+        }
+    }
+
     /// Gives the lock back and tells the sink, unless that has been told since it came last.
     fn notify(&self, mut inner: MutexGuard<'_, Inner>) {
         if !std::mem::replace(&mut inner.notified, true) {
@@ -320,11 +327,7 @@ impl Shared {
         } else {
             None
         };
-        if inner.ignores_writes && inner.session.events().is_only_written() {
-            drop(inner);
-        } else {
-            self.release(inner);
-        }
+        self.release_after_write(inner);
         waker.inspect(Waker::wake_by_ref);
     }
 

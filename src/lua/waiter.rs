@@ -31,22 +31,21 @@ const TIMER: u64 = 1;
 #[derive(Debug)]
 pub(crate) struct Waiter {
     epoll: OwnedFd,
+    queue: Arc<OwnedFd>,
     timer: SystemTimer,
     /// When the timer rings, if it has not rung.
     rings: Option<Instant>,
-    /// The sockets that are registered. One that is closed leaves by itself; its address is not given to another one as
-    /// long as it is remembered here.
+    /// The sockets that are registered. One that is closed leaves by itself, unless a forked child holds it too; its address is
+    /// not given to another one as long as it is remembered here.
     watched: [Weak<TcpStream>; MAX_SOCKETS],
 }
 
 impl Waiter {
     /// With the descriptor of a queue.
-    pub(crate) fn new(queue: &OwnedFd) -> io::Result<Waiter> {
-        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+    pub(crate) fn new(queue: Arc<OwnedFd>) -> io::Result<Waiter> {
         let timer = SystemTimer::new()?;
-        epoll::add(&epoll, queue, EventData::new_u64(QUEUE), EventFlags::IN)?;
-        epoll::add(&epoll, &timer, EventData::new_u64(TIMER), EventFlags::IN)?;
-        Ok(Waiter { epoll, timer, rings: None, watched: Default::default() })
+        let epoll = registered(&queue, &timer)?;
+        Ok(Waiter { epoll, queue, timer, rings: None, watched: Default::default() })
     }
 
     /// From now on these sockets are waited for, and no others. Those that the system does not take are removed and told to
@@ -57,8 +56,8 @@ impl Waiter {
                 continue;
             }
             if let Some(socket) = mem::take(place).upgrade() {
-                // fails when it is closed at this moment, and then it is gone too
-                let _ = epoll::delete(&self.epoll, &socket);
+                let deleted = epoll::delete(&self.epoll, &socket);
+                debug_assert!(deleted.is_ok(), "it is registered: {deleted:?}");
             }
         }
         for slot in sockets {
@@ -97,20 +96,46 @@ impl Waiter {
         let mut events = [MaybeUninit::uninit(); 2 + MAX_SOCKETS];
         let (events, _) = epoll::wait(&self.epoll, &mut events, None)?;
         let (mut happened, mut readable) = (false, [false; MAX_SOCKETS]);
+        let mut stray = false;
         for event in events {
             match event.data.u64() {
                 TIMER => self.rings = None,
                 QUEUE => happened = true,
                 data => {
-                    happened = true;
-                    for (readable, socket) in readable.iter_mut().zip(sockets) {
-                        *readable |= socket.as_ref().is_some_and(|(socket, _)| address(socket) == data);
+                    let is_this = |socket: &Option<(Tcp, T)>| {
+                        socket.as_ref().is_some_and(|(socket, _)| address(socket) == data)
+                    };
+                    match sockets.iter().position(is_this) {
+                        Some(place) => (happened, readable[place]) = (true, true),
+                        None => stray = true,
                     }
                 }
             }
         }
+        if stray {
+            self.forget_strays();
+        }
         Ok((happened, readable))
     }
+
+    /// A socket that is closed here is told of for ever, as a forked child holds it, and nobody can delete it any more: so all
+    /// are registered anew, those that are watched by the next [`watch`](Self::watch).
+    #[cold]
+    fn forget_strays(&mut self) {
+        // without a descriptor the loop has to live with it
+        if let Ok(epoll) = registered(&self.queue, &self.timer) {
+            self.epoll = epoll;
+            self.watched = Default::default();
+        }
+    }
+}
+
+/// A set with these two.
+fn registered(queue: &OwnedFd, timer: &SystemTimer) -> io::Result<OwnedFd> {
+    let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+    epoll::add(&epoll, queue, EventData::new_u64(QUEUE), EventFlags::IN)?;
+    epoll::add(&epoll, timer, EventData::new_u64(TIMER), EventFlags::IN)?;
+    Ok(epoll)
 }
 
 fn address(socket: &Tcp) -> u64 {
@@ -134,9 +159,9 @@ mod tests {
 
     const FAR: Duration = Duration::from_secs(60);
 
-    fn waiter() -> (Waiter, OwnedFd) {
-        let queue = eventfd(0, EventfdFlags::NONBLOCK).unwrap();
-        (Waiter::new(&queue).unwrap(), queue)
+    fn waiter() -> (Waiter, Arc<OwnedFd>) {
+        let queue = Arc::new(eventfd(0, EventfdFlags::NONBLOCK).unwrap());
+        (Waiter::new(queue.clone()).unwrap(), queue)
     }
 
     /// Both ends of a connection.
@@ -201,6 +226,26 @@ mod tests {
                 "{round}"
             );
         }
+    }
+
+    #[test]
+    fn a_closed_socket_that_a_forked_child_holds_is_not_heard_of_and_the_others_are() {
+        let (mut waiter, queue) = waiter();
+        let (ours, mut theirs) = pair();
+        let (other, mut to_other) = pair();
+        let _in_the_child = ours.try_clone().unwrap();
+        waiter.watch(&mut sockets([&ours]), all_taken);
+        drop(ours);
+        theirs.write_all(b"x").unwrap();
+        let mut rest = sockets([&other]);
+        waiter.watch(&mut rest, all_taken);
+        assert_eq!(wait(&mut waiter, Instant::now() + Duration::from_millis(20), &rest), None);
+        waiter.watch(&mut rest, all_taken);
+        to_other.write_all(b"x").unwrap();
+        assert_eq!(wait(&mut waiter, Instant::now() + FAR, &rest), Some([true, false, false, false]));
+        waiter.watch(&mut sockets([]), all_taken);
+        rustix::io::write(&queue, &1_u64.to_ne_bytes()).unwrap();
+        assert_eq!(wait(&mut waiter, Instant::now() + FAR, &sockets([])), Some([false; MAX_SOCKETS]));
     }
 
     #[test]

@@ -10,9 +10,25 @@ const OFFSET_BITS: u32 = 16;
 /// So many at most: their numbers have 16 bits too. Back-pressure comes long before.
 const MAX_CHUNKS: usize = 1 << (u32::BITS - OFFSET_BITS);
 
-/// Buffers that hold nothing, of all sessions together, so that one that has gone quiet keeps none. Nobody waits for the
-/// lock: memory can be had elsewhere, and in the child of a fork it may be locked for ever.
-static SPARE: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
+/// Those of all sessions together, so that one that has gone quiet keeps none.
+static SPARE: Spare = Spare(Mutex::new(Vec::new()));
+
+/// Buffers that hold nothing. Nobody waits for the lock: memory can be had elsewhere, and in the child of a fork it may be
+/// locked for ever.
+struct Spare(Mutex<Vec<Vec<u8>>>);
+
+impl Spare {
+    fn take(&self) -> Option<Vec<u8>> {
+        self.0.try_lock().ok()?.pop()
+    }
+
+    fn put(&self, buffers: impl Iterator<Item = Vec<u8>>) {
+        if let Ok(mut spare) = self.0.try_lock() {
+            let room = MAX_SPARE.saturating_sub(spare.len());
+            spare.extend(buffers.filter(|buffer| buffer.capacity() == BUFFER).take(room));
+        }
+    }
+}
 
 /// 1 MiB: what is read while Lua deals with what came before.
 const MAX_SPARE: usize = 16;
@@ -28,6 +44,11 @@ pub(super) struct Chunks {
     kept: Vec<Vec<u8>>,
     /// The memory of `kept`.
     size: usize,
+}
+
+/// A buffer that holds nothing, with memory if there is one to spare.
+pub(super) fn spare() -> Vec<u8> {
+    SPARE.take().unwrap_or_default()
 }
 
 impl Chunks {
@@ -50,13 +71,12 @@ impl Chunks {
         Some((self.kept.len() as u32) << OFFSET_BITS | offset as u32)
     }
 
-    /// Ends [`leave_in`](Self::leave_in): takes the buffer if it is in use, and leaves a spare one or one without memory.
+    /// Ends [`leave_in`](Self::leave_in): takes the buffer if it is in use, and leaves one without memory.
     pub(super) fn keep(&mut self, buffer: &mut Vec<u8>) {
         self.len = 0;
         if std::mem::take(&mut self.in_use) {
             self.size += buffer.capacity();
-            let spare = SPARE.try_lock().ok().and_then(|mut spare| spare.pop());
-            self.kept.push(std::mem::replace(buffer, spare.unwrap_or_default()));
+            self.kept.push(std::mem::take(buffer));
         }
     }
 
@@ -73,11 +93,7 @@ impl Chunks {
 
     /// Makes the buffers ready for others.
     pub(super) fn recycle(self) {
-        if let Ok(mut spare) = SPARE.try_lock() {
-            let buffers = self.kept.into_iter().filter(|buffer| buffer.capacity() == BUFFER);
-            let room = MAX_SPARE.saturating_sub(spare.len());
-            spare.extend(buffers.take(room));
-        }
+        SPARE.put(self.kept.into_iter());
     }
 }
 
@@ -134,15 +150,12 @@ mod tests {
 
     #[test]
     fn so_much_is_spare_and_no_more() {
-        let kept = (0..2 * MAX_SPARE).map(|_| Vec::with_capacity(BUFFER)).collect();
-        Chunks { kept, ..Chunks::default() }.recycle();
-        assert!(SPARE.lock().unwrap().len() <= MAX_SPARE);
-        let mut chunks = Chunks::default();
-        let mut buffer = b"used".to_vec();
-        chunks.leave_in(buffer.as_ptr().addr(), buffer.len());
-        chunks.place(&buffer);
-        chunks.keep(&mut buffer);
-        // other tests run beside this one
-        assert!([0, BUFFER].contains(&buffer.capacity()));
+        let spare = Spare(Mutex::new(Vec::new()));
+        let buffers = |n| (0..n).map(|_| Vec::with_capacity(BUFFER));
+        spare.put([Vec::new(), Vec::with_capacity(BUFFER + 1)].into_iter().chain(buffers(1)));
+        spare.put(buffers(MAX_SPARE));
+        let taken: Vec<_> = std::iter::from_fn(|| spare.take()).collect();
+        assert_eq!(taken.len(), MAX_SPARE);
+        assert!(taken.iter().all(|buffer| buffer.capacity() == BUFFER && buffer.is_empty()));
     }
 }

@@ -2,7 +2,8 @@
 //! runs callbacks.
 //!
 //! Topics and payloads are appended to one byte buffer, or stay in the buffer that they were read into, and events are
-//! appended to one list, so that a message costs no allocation; a consumer swaps the whole arena for an empty one ([`Events::swap`]) and walks it without a lock.
+//! appended to one list, so that a message costs no allocation; a consumer swaps the whole arena for an empty one
+//! ([`Events::swap`]) and walks it without a lock.
 
 use std::fmt;
 
@@ -435,7 +436,7 @@ impl Events {
         self.chunks.get_or_insert_default().leave_in(begin, len);
     }
 
-    /// Ends [`leave_in`](Self::leave_in): takes the buffer if messages are in it, and leaves another in its place.
+    /// Ends [`leave_in`](Self::leave_in): takes the buffer if messages are in it, and leaves one without memory.
     pub(super) fn keep_buffer(&mut self, buffer: &mut Vec<u8>) {
         if let Some(chunks) = &mut self.chunks {
             chunks.keep(buffer);

@@ -6,6 +6,7 @@
 
 use std::time::Instant;
 
+use super::chunks;
 use super::timer::Timer;
 use super::{Error, MAX_UNSENT_REPLIES, Session, State};
 use crate::codec::{Deframer, Kind as PacketKind, Lent};
@@ -31,6 +32,9 @@ impl Session {
         }
         let outcome = self.handle_frames(now, input, true, LARGE);
         self.events.keep_buffer(buffer);
+        if buffer.capacity() == 0 {
+            *buffer = chunks::spare();
+        }
         outcome
     }
 

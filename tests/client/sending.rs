@@ -82,7 +82,21 @@ fn nobody_is_told_of_what_a_caller_has_sent_itself_until_somebody_hears_of_it() 
     }
     publish(&tested, Token::NONE);
     assert_eq!(tested.bell.count(), rung + 2);
+}
+
+#[test]
+fn a_flush_with_nothing_to_send_tells_nobody_of_what_a_caller_has_sent_itself() {
+    let server = Listener::new();
+    let bell = Arc::new(Bell::default());
+    let options = ClientOptions { ignores_writes: true, ..ClientOptions::default() };
+    let mut tested = Tested::of(Client::new(Config::default(), options, bell.clone()), bell, None);
+    let _peer = tested.connected(&server, super::support::options(server.port()));
+    reactor::settle();
+    tested.client.publish("t", b"x", Qos::AtMostOnce, false, Token::NONE, Sending::AtFlush).unwrap();
+    let rung = tested.bell.count();
+    assert!(tested.client.flush());
     assert!(!tested.client.flush(), "all is sent");
+    assert_eq!(tested.bell.count(), rung);
 }
 
 #[test]

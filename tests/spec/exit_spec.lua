@@ -322,6 +322,47 @@ describe("other processes", function()
       assert.are.equal(("false\tstring\tfork\n"):rep(6) .. "parent\ttrue\n", output)
     end)
 
+    it("the parent of a fork: it goes on, and what the child holds open does not keep its loop busy", function()
+      local broker = support.broker()
+      local status, output = support.script([[
+        local ffi = require("ffi")
+        ffi.cdef [=[
+          int fork(void); int waitpid(int, int *, int); void _exit(int);
+          int pipe(int *); int close(int); long read(int, void *, size_t);
+        ]=]
+        local mqtt = require("mqtt")
+        local ends, byte, result = ffi.new("int[2]"), ffi.new("char[1]"), ffi.new("int[1]")
+        local up, gone = 0, false
+        local one, other = mqtt.Client("one"), mqtt.Client("other")
+        one:on("offline", function() gone = true end)
+        for _, client in ipairs { one, other } do
+          client:connect("127.0.0.1", arg[1], function() up = up + 1 end)
+        end
+        assert(mqtt.wait(function() return up == 2 end, 5))
+        mqtt.run(0.05)
+        assert(ffi.C.pipe(ends) == 0)
+        local pid = ffi.C.fork()
+        if pid == 0 then
+          ffi.C.close(ends[1])
+          ffi.C.read(ends[0], byte, 1) -- until the parent has closed its end
+          ffi.C._exit(0)
+        end
+        one:close()
+        assert(mqtt.wait(function() return gone end, 5))
+        local began = os.clock()
+        mqtt.run(0.5)
+        print(os.clock() - began < 0.2)
+        local heard = false
+        other:subscribe("t", 0, function() other:publish("t", "x") end)
+        other:on("message", function() heard = true end)
+        print(mqtt.wait(function() return heard end, 5))
+        ffi.C.close(ends[1])
+        ffi.C.waitpid(pid, result, 0)
+        other:close()
+      ]], broker.port)
+      assert.are.same({ 0, "true\ntrue\n" }, { status, output })
+    end)
+
     it("forked before they have anything to do: they wait beside their parent, each for its own time", function()
       local status, output = support.script([[
         local ffi = require("ffi")

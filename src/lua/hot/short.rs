@@ -3,6 +3,7 @@
 //! they do is [`quick`](crate::lua::nodemcu::quick)'s to say.
 
 use std::ffi::c_int;
+use std::ptr;
 
 use mlua::ffi::*;
 
@@ -37,6 +38,9 @@ unsafe extern "C-unwind" fn client(L: *mut lua_State) -> c_int {
     guarded(L, || state.made.set(None));
     let is_made = is_read && guarded(L, || quick::client(state, &values)).is_some();
     lua_settop(L, if is_made { 0 } else { top });
+    if is_made {
+        lua_pushlightuserdata(L, ptr::from_ref(state).cast_mut().cast());
+    }
     trampoline(L)
 }
 
