@@ -437,8 +437,8 @@ impl State {
         Step::Call(Call { key: STATE, slot, how: How::Keep, with })
     }
 
-    /// Whether this round, which has just begun, may find anything. A loop that comes to wait mostly has nothing to do before: without this a message
-    /// there and back takes an eighth of its instructions more.
+    /// Whether this round, which has just begun, may find anything. A loop that comes to wait mostly has nothing to do
+    /// before: without this a message there and back takes an eighth of its instructions more.
     #[inline]
     pub(crate) fn has_work(&self, turn: &Turn) -> bool {
         turn.budget > 0
