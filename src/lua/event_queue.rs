@@ -85,7 +85,7 @@ impl EventQueue {
     /// An empty queue with its descriptor.
     pub(crate) fn new() -> io::Result<EventQueue> {
         let fd = descriptor()?;
-        let waiter = Mutex::new(Waiter::new(fd.clone())?);
+        let waiter = Mutex::new(Waiter::new(&fd)?);
         let inner = Inner {
             entries: VecDeque::new(),
             fd,
@@ -105,7 +105,7 @@ impl EventQueue {
         let mut inner = self.inner.lock();
         if inner.process != process::id() {
             let fd = descriptor()?;
-            *self.waiter.lock() = Waiter::new(fd.clone())?;
+            *self.waiter.lock() = Waiter::new(&fd)?;
             inner.fd = fd;
             inner.process = process::id();
             (inner.exported, inner.signalled) = (false, false);
