@@ -90,14 +90,14 @@ impl Lent {
 mod tests {
     use super::super::{Deframer, Frame};
 
-    /// The first `n` bytes of a PUBLISH of QoS 0 of 5 + 2,097,152 bytes.
+    /// The first `n` bytes of a PUBLISH of QoS 0 of 4 + 32,768 bytes (Miri takes minutes for more).
     fn start(n: usize) -> Vec<u8> {
-        let mut bytes = b"\x30\x80\x80\x80\x01\x00\x01t".to_vec();
+        let mut bytes = b"\x30\x80\x80\x02\x00\x01t".to_vec();
         bytes.resize(n, b'x');
         bytes
     }
 
-    const SIZE: usize = 5 + (2 << 20);
+    const SIZE: usize = 4 + (32 << 10);
 
     /// A deframer that has got so much of it.
     fn started(n: usize, limit: Option<usize>) -> Deframer {
@@ -121,11 +121,11 @@ mod tests {
             assert_eq!(deframer.restore(packet), b"");
         }
         let frame = deframer.next(&mut &[][..]).unwrap().expect("it is whole");
-        assert_eq!((frame.body.len(), frame.size), (SIZE - 5, SIZE));
+        assert_eq!((frame.body.len(), frame.size), (SIZE - 4, SIZE));
         let place = frame.body.as_ptr();
         let packet = deframer.take_gathered().expect("it came in parts");
         assert_eq!((packet.len(), packet.capacity()), (SIZE, SIZE));
-        assert_eq!(packet[5..].as_ptr(), place, "nothing is copied");
+        assert_eq!(packet[4..].as_ptr(), place, "nothing is copied");
         assert!(deframer.take_gathered().is_none() && !deframer.is_partial());
     }
 
@@ -153,7 +153,7 @@ mod tests {
         assert!(started(SIZE - 99, None).lend(100).is_none());
         assert!(started(100, Some(SIZE)).lend(100).is_some());
         assert!(started(100, Some(SIZE - 1)).lend(100).is_none(), "the end of it is dropped");
-        assert!(started(4, None).lend(0).is_none(), "its size is not known");
+        assert!(started(3, None).lend(0).is_none(), "its size is not known");
         assert!(Deframer::new(None).lend(0).is_none());
     }
 
