@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_read_behind_a_packet_is_given_back() {
+    fn what_was_read_behind_a_packet_comes_back() {
         let mut deframer = started(SIZE - 1000, None);
         let mut packet = deframer.lend(1).expect("it is not whole");
         let room = packet.room();
