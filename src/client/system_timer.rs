@@ -8,7 +8,7 @@ use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
 
-/// See the [module](self).
+/// Readable, and so waited for like a socket, once it has rung.
 #[derive(Debug)]
 pub struct SystemTimer(OwnedFd);
 
