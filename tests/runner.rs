@@ -245,13 +245,15 @@ fn interrupt(child: &Child) {
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
 }
 
-/// Interrupts a script that is connected to us and does `work` in its callback; what we got after its CONNECT.
+/// Interrupts a script that is connected to us and does `first` and `then` in its callback; what we got after its CONNECT.
+/// It writes without a buffer: the C library writes one at the exit that another thread has just written and not emptied.
 fn interrupted(first: &str, then: &str) -> Vec<u8> {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let source = format!(
-        "local c = mqtt.Client('interrupted')
-         c:connect('127.0.0.1', {port}, function() {first} io.write('up\\n') io.flush() {then} end)"
+        "io.stdout:setvbuf('no')
+         local c = mqtt.Client('interrupted')
+         c:connect('127.0.0.1', {port}, function() {first} io.write('up\\n') {then} end)"
     );
     let mut child = start(with(&["-"]), &source);
     let mut stream = accept(&listener);
