@@ -57,13 +57,18 @@ fn a_batch_goes_out_at_its_flush() {
     }
 }
 
+/// A client of which nobody hears the ends of QoS 0 messages.
+fn ignoring_writes() -> Tested {
+    let bell = Arc::new(Bell::default());
+    let options = ClientOptions { ignores_writes: true, ..ClientOptions::default() };
+    Tested::of(Client::new(Config::default(), options, bell.clone()), bell, None)
+}
+
 #[test]
 fn nobody_is_told_of_what_a_caller_has_sent_itself_until_somebody_hears_of_it() {
     let server = Listener::new();
-    let bell = Arc::new(Bell::default());
-    let options = ClientOptions { ignores_writes: true, ..ClientOptions::default() };
-    let mut tested = Tested::of(Client::new(Config::default(), options, bell.clone()), bell, None);
-    let mut peer = tested.connected(&server, super::support::options(server.port()));
+    let mut tested = ignoring_writes();
+    let mut peer = tested.connected(&server, options(server.port()));
     let rung = tested.bell.count();
     reactor::settle();
     let mut publish = |tested: &Tested, token| {
@@ -87,10 +92,8 @@ fn nobody_is_told_of_what_a_caller_has_sent_itself_until_somebody_hears_of_it() 
 #[test]
 fn a_flush_with_nothing_to_send_tells_nobody_of_what_a_caller_has_sent_itself() {
     let server = Listener::new();
-    let bell = Arc::new(Bell::default());
-    let options = ClientOptions { ignores_writes: true, ..ClientOptions::default() };
-    let mut tested = Tested::of(Client::new(Config::default(), options, bell.clone()), bell, None);
-    let _peer = tested.connected(&server, super::support::options(server.port()));
+    let mut tested = ignoring_writes();
+    let _peer = tested.connected(&server, options(server.port()));
     reactor::settle();
     tested.client.publish("t", b"x", Qos::AtMostOnce, false, Token::NONE, Sending::AtFlush).unwrap();
     let rung = tested.bell.count();
@@ -102,10 +105,8 @@ fn a_flush_with_nothing_to_send_tells_nobody_of_what_a_caller_has_sent_itself() 
 #[test]
 fn whoever_waits_for_a_message_with_a_token_is_told_of_it() {
     let server = Listener::new();
-    let bell = Arc::new(Bell::default());
-    let options = ClientOptions { ignores_writes: true, ..ClientOptions::default() };
-    let mut tested = Tested::of(Client::new(Config::default(), options, bell.clone()), bell, None);
-    let _peer = tested.connected(&server, super::support::options(server.port()));
+    let mut tested = ignoring_writes();
+    let _peer = tested.connected(&server, options(server.port()));
     for token in [Token::NONE, Token(7)] {
         tested.client.publish("t", b"x", Qos::AtMostOnce, false, token, Sending::AtFlush).unwrap();
         tested.client.flush();
