@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::dialogue::Pause;
 use super::reader::Reader;
-use super::shared::{DIRECT_BYTES, Inner, send};
+use super::shared::{DIRECT_BYTES, Inner, send, send_with_end};
 use super::{Clock, State};
 use crate::net;
 use crate::session::{Event, Events, Token};
@@ -31,9 +31,8 @@ impl Inner {
         self.generation += 1;
         let farewell = was_connected.then(|| {
             let (bytes, socket) = self.last_words(now, flush);
-            let socket = socket.filter(|_| bytes.is_empty());
-            let is_over = socket.as_ref().is_some_and(|socket| self.hears_no_more(socket));
-            let socket = socket.filter(|_| lends && !is_over);
+            let is_over = socket.as_ref().is_some_and(|(_, is_over)| *is_over);
+            let socket = socket.map(|(socket, _)| socket).filter(|_| lends && !is_over && bytes.is_empty());
             Box::new(Farewell { last_words: (!is_over).then_some(bytes), offline: false, socket })
         });
         if self.state != State::Idle {
@@ -53,8 +52,8 @@ impl Inner {
     }
 
     /// Everything that is still to be written, DISCONNECT last, but for what the task has taken and what the system
-    /// takes now; and the socket, if callers may use it.
-    fn last_words(&mut self, now: Instant, flush: bool) -> (Vec<u8>, Option<net::Tcp>) {
+    /// takes now; and the socket, if callers may use it, with whether it can be closed at once.
+    fn last_words(&mut self, now: Instant, flush: bool) -> (Vec<u8>, Option<(net::Tcp, bool)>) {
         let mut bytes = Vec::new();
         if flush {
             // Each round lets more of the queue into the window.
@@ -70,13 +69,15 @@ impl Inner {
             self.session.disconnect();
         }
         self.take_all(now, &mut bytes);
-        let socket = self.writer.direct.take();
-        if let Some(socket) = &socket
-            && let Ok(n) = send(socket, &bytes[..bytes.len().min(DIRECT_BYTES)])
-        {
-            bytes.drain(..n);
-        }
-        (bytes, socket)
+        let Some(socket) = self.writer.direct.take() else { return (bytes, None) };
+        let hears_no_more = self.hears_no_more(&socket);
+        let now = &bytes[..bytes.len().min(DIRECT_BYTES)];
+        // The end of the connection goes out with what is said before it: one packet less, of the four after the handshake.
+        // (If the child of a fork has the socket too it is said a fifth of a second later.)
+        let sent = if hears_no_more { send_with_end(&socket, now) } else { send(&socket, now) };
+        bytes.drain(..sent.unwrap_or_default());
+        let is_over = hears_no_more && bytes.is_empty();
+        (bytes, Some((socket, is_over)))
     }
 
     /// Whether nothing more can come but the broker's end of the connection, or that has come. What came after the socket is

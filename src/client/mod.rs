@@ -52,6 +52,7 @@ use std::time::Duration;
 pub use clock::{Clock, ManualClock, Sleep};
 pub use error::ConnectError;
 pub use options::{ClientOptions, ConnectOptions, Credentials, Options, Policy, Profile, Server, Will};
+pub use reader::Served;
 pub use shutdown::shutdown_all;
 pub use system_timer::SystemTimer;
 
@@ -252,10 +253,12 @@ impl Client {
         self.shared.lend()
     }
 
-    /// The socket that [`lend`](Self::lend) gave is readable: reads once, without blocking. Whether something is to be
-    /// sent by that, by [`flush`](Self::flush) or a little later by itself.
-    pub fn serve(&self) -> bool {
-        self.shared.serve()
+    /// Reads once from the socket that [`lend`](Self::lend) gave, without blocking. If there was something, that also gives the
+    /// socket back. What happens by it is put into `events`, which have to be empty, unless the sink has been told of
+    /// something before it that waits to be taken; then it joins that, and as without `events` the sink is told. If something
+    /// is to be sent by it that is done by [`flush`](Self::flush), or a little later by itself.
+    pub fn serve(&self, events: Option<&mut Events>) -> Served {
+        self.shared.serve(events)
     }
 
     /// The caller no longer waits. If it does not wait again within two to four milliseconds, reading goes on in the

@@ -32,13 +32,14 @@ use super::driver::{End, make_ready, with_input};
 use super::reactor;
 use super::shared::{Inner, Shared, wake};
 use crate::net;
+use crate::session::Events;
 
 /// A caller that went on to other things keeps the socket for so long at most, and for half of it at least. (With half as
 /// much the calls that put the alarm off are more than one in a hundred messages there and back on one core.)
 const LEASE: Duration = Duration::from_millis(4);
 
 /// One that has done something on it and has not waited yet keeps it for so long: its program may wait elsewhere.
-const FIRST_LEASE: Duration = Duration::from_millis(1);
+const FIRST_LEASE: Duration = Duration::from_millis(2);
 
 /// With so much at once the task does better, as it reads on while the caller deals with what has come. Not so …
 ///
@@ -60,6 +61,8 @@ pub(super) struct Reader {
     /// Wakes the task when the lease is over, if it is the caller's turn then. Boxed: most connections have none for most of
     /// the time.
     lease: Option<Box<Sleep>>,
+    /// That is still the alarm of [`FIRST_LEASE`].
+    is_first: bool,
     /// The last read brought [`MUCH`] in small packets, or a part of a large one.
     much: bool,
     /// Why the connection ends, found by a caller; until the task takes it.
@@ -77,6 +80,20 @@ enum Who {
     Lent,
 }
 
+/// What a caller that has been lent the socket found there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Served {
+    /// Nothing: the socket is still lent.
+    Nothing,
+    /// It was no longer the caller's to read: the connection has ended, or ends.
+    Ended,
+    /// Something, and the socket was given back.
+    Read {
+        /// Something is to be sent by that.
+        unsent: bool,
+    },
+}
+
 impl Reader {
     /// For a caller that has just done something on the socket and is likely to wait for the answer. The task is to
     /// [`watch`](Self::watch) then.
@@ -84,6 +101,7 @@ impl Reader {
         Reader {
             who: Who::Lent,
             lease: Some(Box::new(clock.sleep_until(now + FIRST_LEASE))),
+            is_first: true,
             ..Reader::default()
         }
     }
@@ -123,68 +141,86 @@ impl Shared {
         Some(socket)
     }
 
-    /// The socket is readable: reads once. Whether there is something to be sent by that.
-    pub(super) fn serve(&self) -> bool {
+    /// Reads once. If there was something, the caller stops waiting by that. What happens is put into `events`, which are
+    /// empty, unless the sink has been told of something that comes before; else the sink is told.
+    pub(super) fn serve(&self, events: Option<&mut Events>) -> Served {
         let mut inner = self.lock();
         if inner.reader.who != Who::Caller {
-            return false; // closed or replaced meanwhile
+            return Served::Ended; // closed or replaced meanwhile
         }
         let Some(socket) = inner.direct().cloned() else {
+            if farewell_is_silent(&inner) {
+                return Served::Nothing;
+            }
             // A connection that says goodbye: its end, almost always. If not, the task reads on.
             (inner.reader.who, inner.reader.ended) = (Who::Task, true);
             reactor::here(|| wake(inner));
-            return false;
+            return Served::Ended;
         };
         let now = self.clock.now();
-        let to_task = with_input(|input| match read(&socket, input) {
+        let mut events = events.filter(|_| !inner.is_sink_told());
+        let came = with_input(|input| match read(&socket, input) {
             Ok(0) => {
                 inner.reader.end = Some(Box::new(End::Eof));
                 true
             }
             Ok(n) => {
+                let borrowed = events.as_mut().is_some_and(|events| inner.session.events().borrow(events));
                 let outcome = inner.take_input(now, input, n);
-                let violated = outcome.is_err();
+                if let Some(events) = &mut events {
+                    inner.session.events().hand_over(events, borrowed);
+                }
                 inner.reader.end = outcome.err().map(|error| Box::new(End::from(error)));
-                violated || inner.is_much()
+                true
             }
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
-                false
-            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
             Err(error) => {
                 inner.reader.end = Some(Box::new(End::Read(error)));
                 true
             }
         });
-        inner.reader.ended = inner.reader.end.is_some();
-        let mut waker = None;
-        if to_task {
-            inner.reader.who = Who::Task;
-            waker = inner.waker();
+        if !came {
+            return Served::Nothing;
         }
+        inner.reader.ended = inner.reader.end.is_some();
+        let waker = if inner.reader.ended || inner.is_much() {
+            inner.reader.who = Who::Task;
+            inner.waker()
+        } else {
+            inner.give_back(&self.clock, now);
+            None
+        };
         let unsent = inner.session.unsent() > 0;
         self.release(inner);
         waker.inspect(Waker::wake_by_ref);
-        unsent
+        Served::Read { unsent }
     }
 
     /// The caller stops waiting.
     pub(super) fn give_back(&self) {
         let mut inner = self.lock();
-        if inner.reader.who != Who::Caller {
-            return;
+        if inner.reader.who == Who::Caller {
+            inner.give_back(&self.clock, self.clock.now());
         }
-        inner.reader.who = Who::Lent;
-        let now = self.clock.now();
+    }
+}
+
+impl Inner {
+    /// The caller stops waiting, or has read.
+    fn give_back(&mut self, clock: &Clock, now: Instant) {
+        self.reader.who = Who::Lent;
+        let half = if self.reader.is_first { FIRST_LEASE / 2 } else { LEASE / 2 };
         let is_late_enough = |lease: &Sleep| {
             // what waits to be written is not put off again and again
             let left = lease.deadline().saturating_duration_since(now);
-            lease.is_set() && (left >= LEASE / 2 || inner.awaits_lease_end())
+            lease.is_set() && (left >= half || self.awaits_lease_end())
         };
-        if inner.reader.lease.as_deref().is_some_and(is_late_enough) {
+        if self.reader.lease.as_deref().is_some_and(is_late_enough) {
             return;
         }
-        let Some(waker) = inner.waker() else { return inner.reader.who = Who::Task };
-        let lease = inner.reader.lease.get_or_insert_with(|| Box::new(self.clock.sleep_until(now)));
+        let Some(waker) = self.waker() else { return self.reader.who = Who::Task };
+        self.reader.is_first = false;
+        let lease = self.reader.lease.get_or_insert_with(|| Box::new(clock.sleep_until(now)));
         lease.put_off(now + LEASE, &waker);
     }
 }
@@ -227,6 +263,13 @@ impl Inner {
     pub(super) fn end_found(&mut self) -> Option<End> {
         self.reader.end.take().map(|end| *end)
     }
+}
+
+/// Whether nothing has come from the broker of a connection that says goodbye.
+fn farewell_is_silent(inner: &Inner) -> bool {
+    let socket = inner.farewell.as_ref().and_then(|farewell| farewell.socket.as_ref());
+    let came = socket.map(|socket| socket.peek(&mut [0]));
+    matches!(came, Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock)
 }
 
 fn read(socket: &net::Tcp, input: &mut Vec<u8>) -> io::Result<usize> {
@@ -305,6 +348,25 @@ mod tests {
         assert!(shared.lock().begin_reading(hand.now(), false));
         assert!(!shared.lock().reader.is_lent());
         assert_eq!(lease_after_a_wait(&shared, &hand), LEASE);
+    }
+
+    #[test]
+    fn the_lease_of_a_caller_that_has_not_waited_yet_stays_for_half_of_its_time() {
+        let (shared, hand) = shared();
+        let step = FIRST_LEASE / 4;
+        {
+            let mut inner = shared.lock();
+            inner.reader = Reader::lent_from(&shared.clock, hand.now());
+            assert!(inner.reader.watch(&mut Context::from_waker(Waker::noop())));
+        }
+        for left in [3, 2] {
+            hand.advance(step);
+            assert_eq!(lease_after_a_wait(&shared, &hand), left * step);
+        }
+        hand.advance(step);
+        assert_eq!(lease_after_a_wait(&shared, &hand), LEASE);
+        hand.advance(LEASE / 2 + Duration::from_nanos(1));
+        assert_eq!(lease_after_a_wait(&shared, &hand), LEASE, "from now on it is as any other");
     }
 
     #[test]

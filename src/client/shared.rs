@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use smol::Task;
+use socket2::SockRef;
 
 use super::dialogue::{Pause, Question};
 use super::error::ConnectError;
@@ -507,6 +508,11 @@ impl Inner {
         self.writer.direct.as_ref()
     }
 
+    /// Whether the sink knows that there are events, or soon will.
+    pub(super) fn is_sink_told(&self) -> bool {
+        self.notified
+    }
+
     /// What wakes the task.
     pub(super) fn waker(&self) -> Option<Waker> {
         self.waker.clone()
@@ -548,4 +554,9 @@ pub(super) fn send(socket: &net::Tcp, bytes: &[u8]) -> io::Result<usize> {
             outcome => return outcome,
         }
     }
+}
+
+/// The same for the last bytes before the socket is closed, which sends them.
+pub(super) fn send_with_end(socket: &net::Tcp, bytes: &[u8]) -> io::Result<usize> {
+    SockRef::from(&**socket).send_with_flags(bytes, libc::MSG_NOSIGNAL | libc::MSG_MORE)
 }

@@ -14,7 +14,6 @@ use std::time::Instant;
 use parking_lot::Mutex;
 use rustix::event::EventfdFlags;
 
-use super::waiter::{Sockets, Waiter};
 use crate::client::Sink;
 
 /// Log and trace lines that wait to be delivered; more are counted and dropped.
@@ -45,24 +44,9 @@ pub(crate) enum Entry {
     Trace(String),
 }
 
-/// Why [`EventQueue::wait`] returned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Waited {
-    /// There are entries.
-    Ready,
-    /// There are none: the time is up, or will be soon.
-    TimedOut,
-    /// A signal came.
-    Interrupted,
-}
-
 /// See the [module](self).
 #[derive(Debug)]
-pub(crate) struct EventQueue {
-    inner: Mutex<Inner>,
-    /// The Lua thread's alone.
-    waiter: Mutex<Waiter>,
-}
+pub(crate) struct EventQueue(Mutex<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -84,28 +68,34 @@ struct Inner {
 impl EventQueue {
     /// An empty queue with its descriptor.
     pub(crate) fn new() -> io::Result<EventQueue> {
-        let fd = descriptor()?;
-        let waiter = Mutex::new(Waiter::new(&fd)?);
-        let inner = Inner {
+        Ok(EventQueue(Mutex::new(Inner {
             entries: VecDeque::new(),
-            fd,
+            fd: descriptor()?,
             process: process::id(),
             lines: 0,
             lost: 0,
             waiting: false,
             exported: false,
             signalled: false,
-        };
-        Ok(EventQueue { inner: Mutex::new(inner), waiter })
+        })))
     }
 
-    /// To be called before something is made that will push, and before a wait. In a child of a fork that came before that (after it the
-    /// child is refused altogether) the descriptor is shared with the parent: the child gets one of its own.
-    pub(crate) fn own_descriptors(&self) -> io::Result<()> {
-        let mut inner = self.inner.lock();
+    /// The descriptor.
+    pub(crate) fn descriptor(&self) -> Arc<OwnedFd> {
+        self.0.lock().fd.clone()
+    }
+
+    /// To be called before something is made that will push, and before a wait. In a child of a fork that came before that
+    /// (after it the child is refused altogether) the descriptor is shared with the parent: the child gets one of its own, and
+    /// what else it is to wait with is made of that by `make`.
+    pub(crate) fn own_descriptors(
+        &self,
+        make: impl FnOnce(&Arc<OwnedFd>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let mut inner = self.0.lock();
         if inner.process != process::id() {
             let fd = descriptor()?;
-            *self.waiter.lock() = Waiter::new(&fd)?;
+            make(&fd)?;
             inner.fd = fd;
             inner.process = process::id();
             (inner.exported, inner.signalled) = (false, false);
@@ -115,7 +105,7 @@ impl EventQueue {
 
     /// Appends an entry and wakes whoever waits.
     pub(crate) fn push(&self, entry: Entry) {
-        let mut inner = self.inner.lock();
+        let mut inner = self.0.lock();
         if matches!(entry, Entry::Log { .. } | Entry::Trace(_)) {
             if inner.lines == MAX_LINES {
                 inner.lost += 1;
@@ -131,7 +121,7 @@ impl EventQueue {
 
     /// Takes the oldest entry.
     pub(crate) fn pop(&self) -> Option<Entry> {
-        let mut inner = self.inner.lock();
+        let mut inner = self.0.lock();
         if inner.lines == 0 && inner.lost > 0 {
             let text =
                 format!("{} lines were dropped: nothing ran the loop", std::mem::take(&mut inner.lost));
@@ -146,14 +136,14 @@ impl EventQueue {
 
     /// How many entries there are.
     pub(crate) fn len(&self) -> usize {
-        let inner = self.inner.lock();
+        let inner = self.0.lock();
         inner.entries.len() + usize::from(inner.lost > 0)
     }
 
     /// The descriptor, from now on readable while anything is pending: `pending` says whether Lua itself still holds
     /// something that it took from here.
     pub(crate) fn export(&self, pending: bool) -> RawFd {
-        let mut inner = self.inner.lock();
+        let mut inner = self.0.lock();
         if !inner.exported {
             inner.exported = true;
             if (pending || !inner.entries.is_empty()) && !inner.signalled {
@@ -166,7 +156,7 @@ impl EventQueue {
     /// Lua has done all that was pending: unless more came meanwhile, the descriptor is no longer readable. When an
     /// error leaves the loop this is not called, so the descriptor stays readable and the loop is entered again.
     pub(crate) fn settle(&self) {
-        let mut inner = self.inner.lock();
+        let mut inner = self.0.lock();
         if inner.signalled && inner.entries.is_empty() {
             inner.unsignal();
         }
@@ -174,43 +164,29 @@ impl EventQueue {
 
     /// Lua holds something that it took from the queue and leaves the loop: a foreign loop has to come back.
     pub(crate) fn unsettle(&self) {
-        let mut inner = self.inner.lock();
+        let mut inner = self.0.lock();
         if inner.exported && !inner.signalled {
             inner.signal();
         }
     }
 
-    /// [`wait`](Self::wait) is to wait for these sockets too. Those that the system does not take are removed and told to
-    /// `refused`.
-    pub(crate) fn watch<T>(&self, sockets: &mut Sockets<T>, refused: impl Fn(&T)) {
-        self.waiter.lock().watch(sockets, refused);
+    /// Whether there are no entries; then from now on the descriptor is readable as soon as there are, up to
+    /// [`end_wait`](Self::end_wait).
+    pub(crate) fn begin_wait(&self) -> bool {
+        let mut inner = self.0.lock();
+        if !inner.entries.is_empty() || inner.lost > 0 {
+            return false;
+        }
+        if inner.signalled {
+            inner.unsignal();
+        }
+        inner.waiting = true;
+        true
     }
 
-    /// Blocks until there are entries or one of the watched `sockets` is readable, at most `until`. Whose it is is told to
-    /// `serve`; a wait that this ends is over as if there were entries.
-    pub(crate) fn wait<T>(&self, until: Instant, sockets: &Sockets<T>, serve: impl Fn(&T)) -> Waited {
-        {
-            let mut inner = self.inner.lock();
-            if !inner.entries.is_empty() || inner.lost > 0 {
-                return Waited::Ready;
-            }
-            if inner.signalled {
-                inner.unsignal();
-            }
-            inner.waiting = true;
-        }
-        let outcome = self.waiter.lock().wait(until, sockets);
-        self.inner.lock().waiting = false;
-        match outcome {
-            Ok((true, readable)) => {
-                for (socket, readable) in sockets.iter().zip(readable) {
-                    socket.iter().filter(|_| readable).for_each(|(_, whose)| serve(whose));
-                }
-                Waited::Ready
-            }
-            Ok((false, _)) => Waited::TimedOut,
-            Err(_) => Waited::Interrupted,
-        }
+    /// Ends what [`begin_wait`](Self::begin_wait) began.
+    pub(crate) fn end_wait(&self) {
+        self.0.lock().waiting = false;
     }
 }
 
@@ -243,17 +219,13 @@ impl Sink for EventQueue {
 #[cfg(test)]
 mod tests {
     use std::os::fd::AsFd;
-    use std::time::Duration;
 
     use rustix::event::{PollFd, PollFlags, Timespec};
 
     use super::*;
-    use crate::lua::waiter::MAX_SOCKETS;
-
-    const NO_SOCKETS: Sockets<()> = [const { None }; MAX_SOCKETS];
 
     fn readable(number: RawFd, queue: &EventQueue) -> bool {
-        let fd = queue.inner.lock().fd.clone();
+        let fd = queue.0.lock().fd.clone();
         assert_eq!(number, fd.as_raw_fd());
         let mut fds = [PollFd::from_borrowed_fd((*fd).as_fd(), PollFlags::IN)];
         rustix::event::poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) == Ok(1)
@@ -282,30 +254,30 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_signalled_while_nobody_looks() {
+    fn the_descriptor_is_only_written_to_while_somebody_waits() {
         let queue = EventQueue::new().expect("a descriptor");
-        queue.push(Entry::Timer(Instant::now()));
-        assert!(!queue.inner.lock().signalled);
-        assert_eq!(queue.wait(Instant::now() + Duration::from_secs(60), &NO_SOCKETS, |()| {}), Waited::Ready);
-    }
-
-    #[test]
-    fn a_waiting_thread_is_woken() {
-        let queue = EventQueue::new().expect("a descriptor");
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                while !queue.inner.lock().waiting {
-                    std::thread::yield_now();
-                }
-                queue.push(Entry::Client(7));
+        let fd = queue.descriptor().as_raw_fd();
+        queue.push(Entry::Client(1));
+        assert!(!readable(fd, &queue));
+        assert!(!queue.begin_wait(), "there is an entry");
+        assert!(queue.pop().is_some());
+        for _ in 0..2 {
+            assert!(queue.begin_wait());
+            assert!(!readable(fd, &queue));
+            std::thread::scope(|scope| {
+                scope.spawn(|| queue.push(Entry::Client(7)));
             });
-            assert_eq!(
-                queue.wait(Instant::now() + Duration::from_secs(60), &NO_SOCKETS, |()| {}),
-                Waited::Ready
-            );
-        });
-        assert!(matches!(queue.pop(), Some(Entry::Client(7))));
-        assert_eq!(queue.wait(Instant::now(), &NO_SOCKETS, |()| {}), Waited::TimedOut);
+            assert!(readable(fd, &queue));
+            queue.end_wait();
+            queue.push(Entry::Client(8));
+            assert!(matches!(queue.pop(), Some(Entry::Client(7))));
+            assert!(matches!(queue.pop(), Some(Entry::Client(8))));
+        }
+        assert!(queue.begin_wait());
+        assert!(!readable(fd, &queue), "what is left of the wait before does not end this one");
+        queue.end_wait();
+        queue.push(Entry::Client(9));
+        assert!(!readable(fd, &queue));
     }
 
     #[test]

@@ -52,9 +52,9 @@ use args::{Args, Raise};
 use event_loop::Cursor;
 use event_queue::EventQueue;
 use nodemcu::host::Lookups;
-use nodemcu::settings::Made;
 use nodemcu::tmr::Timers;
 use peer::Peers;
+use waiter::Waiter;
 
 #[doc(hidden)]
 pub use mgos::fuzz_config;
@@ -269,6 +269,7 @@ struct State {
     /// The others, which live without that.
     anchors: Table,
     queue: Arc<EventQueue>,
+    waiter: RefCell<Waiter>,
     cursor: Cursor,
     peers: Peers,
     timers: Timers,
@@ -277,8 +278,6 @@ struct State {
     as_esp8266: bool,
     /// For clients made and timers armed from now on.
     clock: RefCell<Clock>,
-    /// What the next call of `mqtt.Client` makes a client of, instead of its arguments.
-    made: Cell<Option<Made>>,
     /// Where connects go: as the options say, unless a test leads them elsewhere.
     map: Rc<Routes>,
     led: RefCell<Option<Rc<Routes>>>,
@@ -308,6 +307,7 @@ impl State {
         Ok(State {
             objects,
             anchors: lua.create_table()?,
+            waiter: RefCell::new(Waiter::new(&queue.descriptor()).map_err(mlua::Error::external)?),
             queue: Arc::new(queue),
             cursor: Cursor::default(),
             peers: Peers::default(),
@@ -316,7 +316,6 @@ impl State {
             chip_id,
             as_esp8266,
             clock: RefCell::default(),
-            made: Cell::default(),
             map: Rc::new(map),
             led: RefCell::default(),
             brokers: RefCell::default(),
@@ -335,7 +334,10 @@ impl State {
     fn own_descriptors(&self) -> io::Result<()> {
         // a child of a fork that is yet to come will be told by that: no need to ask the system each time
         if !self.is_own.get() {
-            self.queue.own_descriptors()?;
+            self.queue.own_descriptors(|fd| {
+                self.waiter.replace(Waiter::new(fd)?);
+                Ok(())
+            })?;
             self.is_own.set(sys::is_installed());
         }
         Ok(())
@@ -388,20 +390,15 @@ impl State {
         self.anchors.raw_set(key, Value::Nil)
     }
 
-    /// Makes an object findable by its key, and gives it a table of callbacks.
-    fn enlist(&self, lua: &Lua, key: u32, object: &AnyUserData) -> mlua::Result<()> {
-        hot::add_callbacks(lua, object)?;
-        self.objects.raw_set(key, object)
-    }
-
-    /// The userdata of a client was collected.
-    fn forget(&self, key: u32) {
+    /// The userdata of this key, at this address, was collected.
+    fn forget(&self, key: u32, address: usize) {
         // In a forked child the locks of a client may be held for ever.
         if sys::forked() {
             return;
         }
-        if let Some(peer) = self.peers.remove(key) {
-            self.past.set(add(self.past.get(), peer.client.stats()));
+        match self.peers.remove(key) {
+            Some(peer) => self.past.set(add(self.past.get(), peer.client.stats())),
+            None => self.timers.forget(address),
         }
     }
 

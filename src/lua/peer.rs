@@ -16,20 +16,24 @@ use super::event_loop::{Calls, Cursor};
 use crate::client::{Client, State};
 use crate::session::{Event, Token};
 
-/// Indices into a userdata's table of user values.
+/// Where callbacks stand in the table of a userdata.
 pub(crate) mod slot {
-    /// `on("connect")` and so on.
-    pub(crate) const CONNECT: i32 = 1;
-    pub(crate) const CONNFAIL: i32 = 2;
-    pub(crate) const MESSAGE: i32 = 3;
-    pub(crate) const OVERFLOW: i32 = 4;
-    pub(crate) const OFFLINE: i32 = 5;
+    // Those that most clients have come first: up to `ARRAY` they stand in the array that a table is made with, in which a
+    // place takes half as much memory or less as elsewhere.
+    /// Of one `connect`.
+    pub(crate) const OK: i32 = 1;
+    /// `on("message")` and so on.
+    pub(crate) const MESSAGE: i32 = 2;
+    pub(crate) const OFFLINE: i32 = 3;
+    pub(crate) const CONNECT: i32 = 4;
+    pub(crate) const CONNFAIL: i32 = 5;
     pub(crate) const PUBACK: i32 = 6;
-    pub(crate) const SUBACK: i32 = 7;
-    pub(crate) const UNSUBACK: i32 = 8;
-    /// The callbacks of one `connect`.
-    pub(crate) const OK: i32 = 9;
-    pub(crate) const NOK: i32 = 10;
+    pub(crate) const ARRAY: i32 = 6;
+    /// Of one `connect` too.
+    pub(crate) const NOK: i32 = 7;
+    pub(crate) const OVERFLOW: i32 = 8;
+    pub(crate) const SUBACK: i32 = 9;
+    pub(crate) const UNSUBACK: i32 = 10;
     /// Functions that give the user name and the password of a dial.
     pub(crate) const USERNAME: i32 = 11;
     pub(crate) const PASSWORD: i32 = 12;

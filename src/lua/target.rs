@@ -1,13 +1,13 @@
 //! The client that a script's call is about: made, found by its userdata, kept while it is in use.
 
 use std::any::Any;
-use std::marker::PhantomData;
 use std::rc::Rc;
 
-use mlua::{AnyUserData, Function, Lua, MetaMethod, UserDataFields, Value};
+use mlua::{AnyUserData, Function, Lua, Table, Value};
 
 use super::args::{Args, Raise};
-use super::peer::{Face, Peer};
+use super::hot::object;
+use super::peer::{Face, Peer, slot};
 use super::{Maker, Reply, State};
 use crate::client::{Client, ClientOptions, Options};
 use crate::session::Config;
@@ -18,19 +18,6 @@ pub(crate) trait Kind: Face {
     const NAME: &str;
     /// See [`Peer::device`].
     const IS_DEVICE: bool;
-}
-
-/// What a script holds.
-struct Handle<K> {
-    state: Rc<State>,
-    key: u32,
-    kind: PhantomData<K>,
-}
-
-impl<K> Drop for Handle<K> {
-    fn drop(&mut self) {
-        self.state.forget(self.key);
-    }
 }
 
 /// What the methods of a module's clients are made of.
@@ -44,17 +31,19 @@ pub(crate) fn bound<K: Kind>(method: Method<K>) -> impl Fn(&Rc<State>, Args<'_>)
     }
 }
 
-/// Registers the type of the userdata, with its methods.
+/// Makes the metatable of the clients, with their methods.
 pub(crate) fn register<K: Kind>(
     maker: &Maker<'_>,
     methods: Vec<(&'static str, Function)>,
-) -> mlua::Result<()> {
-    maker.lua.register_userdata_type::<Handle<K>>(|registry| {
-        for (name, method) in methods {
-            registry.add_field(name, method);
-        }
-        registry.add_meta_field(MetaMethod::Type, K::NAME);
-    })
+) -> mlua::Result<Table> {
+    let metatable = object::metatable(maker.lua, &maker.shell, K::NAME, methods)?;
+    maker.lua.set_named_registry_value(&registered(K::NAME), &metatable)?;
+    Ok(metatable)
+}
+
+/// The name of a kind's metatable in the registry.
+fn registered(name: &str) -> String {
+    format!("nodemcu-mqtt.metatable.{name}")
 }
 
 /// A client, what it is to its module, and its userdata.
@@ -67,23 +56,17 @@ pub(crate) struct Target<K> {
 impl<K: Kind> Target<K> {
     /// A new one. `each`: see [`Peer::each`].
     pub(crate) fn create(
-        state: &Rc<State>,
+        state: &State,
         lua: &Lua,
         config: Config,
         face: K,
         each: bool,
     ) -> Result<Target<K>, Raise> {
         let key = state.next_key()?;
-        let object = lua.create_any_userdata(Handle { state: state.clone(), key, kind: PhantomData::<K> })?;
-        state.enlist(lua, key, &object)?;
-        let clock = state.clock.borrow().clone();
-        // until there is a callback: a device's clients hear of them by nothing else
-        let options = ClientOptions { clock, key, ignores_writes: K::IS_DEVICE };
-        let client = Client::new(config, options, state.queue.clone());
+        let metatable: Table = lua.named_registry_value(&registered(K::NAME))?;
+        let object = object::create(lua, state, &metatable, key, slot::ARRAY)?;
         let face = Rc::new(face);
-        let address = object.to_pointer().addr();
-        let peer = Rc::new(Peer::new(key, address, client, face.clone(), K::IS_DEVICE, each));
-        state.peers.insert(peer.clone());
+        let peer = enlist(state, key, object.to_pointer().addr(), config, face.clone(), each);
         Ok(Target { peer, face, object })
     }
 
@@ -116,6 +99,24 @@ impl<K: Kind> Target<K> {
         }
         Ok(())
     }
+}
+
+/// Makes the client of a userdata that has this key and lies at this address.
+pub(crate) fn enlist<K: Kind>(
+    state: &State,
+    key: u32,
+    address: usize,
+    config: Config,
+    face: Rc<K>,
+    each: bool,
+) -> Rc<Peer> {
+    let clock = state.clock.borrow().clone();
+    // until there is a callback: a device's clients hear of them by nothing else
+    let options = ClientOptions { clock, key, ignores_writes: K::IS_DEVICE };
+    let client = Client::new(config, options, state.queue.clone());
+    let peer = Rc::new(Peer::new(key, address, client, face, K::IS_DEVICE, each));
+    state.peers.insert(peer.clone());
+    peer
 }
 
 /// Connects a client whose userdata has its anchor.

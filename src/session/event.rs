@@ -215,13 +215,14 @@ const GAP: u8 = 1 << 6;
 
 const _: () = assert!(RECORD == 16);
 
-/// Whether memory is kept for the next batch: not so much that an idle client would be large for ever, not what was
-/// hardly used, and not what is as quickly allocated anew as an idle client would hold it for nothing.
+/// As quickly allocated anew as an idle client would hold it for nothing.
+const TOO_LITTLE: usize = 512;
+
+/// Whether memory is kept for the next batch: not so much that it would be held for ever, and not what was hardly used.
 fn worth_keeping(used: usize, capacity: usize) -> bool {
-    const TOO_LITTLE: usize = 512;
     const ALWAYS: usize = 16 << 10;
     const TOO_MUCH: usize = 1 << 20;
-    capacity > TOO_LITTLE && capacity <= TOO_MUCH && (capacity <= ALWAYS || used >= capacity / 8)
+    capacity <= TOO_MUCH && (capacity <= ALWAYS || used >= capacity / 8)
 }
 
 impl Events {
@@ -256,8 +257,39 @@ impl Events {
         std::mem::swap(self, other);
     }
 
-    /// Forgets everything; keeps its memory while that is worth keeping.
+    /// Borrows the memory of `other`, which is empty, until [`hand_over`](Self::hand_over), if that is little trouble. Whether
+    /// it has.
+    pub fn borrow(&mut self, other: &mut Events) -> bool {
+        debug_assert!(other.is_empty(), "events would be lost");
+        let is_simple = self.is_empty() || self.is_only_written();
+        if is_simple {
+            other.reset();
+            other.records.extend_from_slice(&self.records[self.next..]);
+            self.next = self.records.len();
+            self.reset();
+            std::mem::swap(self, other);
+        }
+        is_simple
+    }
+
+    /// Gives all events to `other`, which is empty, with the memory if that was `borrowed` from there.
+    pub fn hand_over(&mut self, other: &mut Events, borrowed: bool) {
+        if borrowed { std::mem::swap(self, other) } else { self.swap(other) }
+    }
+
+    /// Forgets everything; keeps its memory while that is worth keeping for a client, which may go quiet.
     pub fn clear(&mut self) {
+        if self.bytes.capacity() <= TOO_LITTLE {
+            self.bytes = Vec::new();
+        }
+        if self.records.capacity() * RECORD <= TOO_LITTLE {
+            self.records = Vec::new();
+        }
+        self.reset();
+    }
+
+    /// Forgets everything; keeps its memory while that is worth keeping for whoever takes the next events.
+    pub fn reset(&mut self) {
         self.next = 0;
         if !worth_keeping(self.bytes.len(), self.bytes.capacity()) {
             self.bytes = Vec::new();
@@ -546,6 +578,38 @@ mod tests {
         assert_eq!(events.pop(), Some(Event::Drained));
         events.skip_published();
         assert!(events.is_empty());
+    }
+
+    #[test]
+    fn borrowed_memory_goes_back_with_all_events_and_what_is_not_borrowed_stays_small() {
+        const WARM: usize = 4096;
+        let message = |topic| Event::Message {
+            topic,
+            payload: b"x",
+            qos: Qos::AtMostOnce,
+            retain: false,
+            dup: false,
+            id: None,
+        };
+        let written = Event::Published { id: None, token: Token::NONE };
+        for (before, borrows) in [(None, true), (Some(written), true), (Some(message(b"old")), false)] {
+            let mut taken = Events { bytes: Vec::with_capacity(WARM), ..Events::new() };
+            taken.push(message(b"of the batch before"));
+            assert!(taken.pop().is_some());
+            let mut events = Events::new();
+            before.iter().for_each(|before| events.push(before.clone()));
+            assert_eq!(events.borrow(&mut taken), borrows);
+            events.push(message(b"new"));
+            events.hand_over(&mut taken, borrows);
+            let all: Vec<_> = std::iter::from_fn(|| taken.pop().map(|event| format!("{event:?}"))).collect();
+            let expected: Vec<_> =
+                before.iter().chain(&[message(b"new")]).map(|it| format!("{it:?}")).collect();
+            assert_eq!(all, expected);
+            assert!(events.is_empty());
+            if borrows {
+                assert!(events.bytes.capacity() == 0 && taken.bytes.capacity() == WARM);
+            }
+        }
     }
 
     #[test]

@@ -3,8 +3,9 @@
 use std::thread;
 use std::time::Duration;
 
-use mqtt::client::{Client, State};
+use mqtt::client::{Client, Served, State};
 use mqtt::codec::Qos;
+use mqtt::session::{Event, Events};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::support::*;
@@ -45,8 +46,35 @@ fn what_comes_is_read_by_the_caller_and_by_nobody_else() {
     peer.send(&message("t", b"1"));
     readable(&socket);
     tested.expect_silence(); // the task leaves it there
-    tested.client.serve();
+    tested.client.serve(None);
     assert_eq!(tested.try_next(), Some(Seen::Message("t".into(), b"1".to_vec())), "without another thread");
+}
+
+#[test]
+fn what_the_caller_reads_is_handed_to_it_unless_something_waits_to_be_taken() {
+    let server = Listener::new();
+    let (mut tested, mut peer, socket) = lent(&server);
+    let mut events = Events::new();
+    assert_eq!(tested.client.serve(Some(&mut events)), Served::Nothing, "nothing has come");
+    for _ in 0..2 {
+        peer.send(&message("t", b"1"));
+        readable(&socket);
+        assert_eq!(tested.client.serve(Some(&mut events)), Served::Read { unsent: false });
+        assert!(matches!(events.pop(), Some(Event::Message { payload: b"1", .. })) && events.is_empty());
+        assert_eq!(tested.client.serve(Some(&mut events)), Served::Ended, "it has given the socket back");
+        lend(&tested.client);
+    }
+    peer.send(&message("t", b"2"));
+    readable(&socket);
+    tested.client.serve(None);
+    lend(&tested.client);
+    peer.send(&message("t", b"3"));
+    readable(&socket);
+    tested.client.serve(Some(&mut events));
+    assert!(events.is_empty(), "it stands behind the other");
+    for payload in [b"2", b"3"] {
+        assert_eq!(tested.try_next(), Some(Seen::Message("t".into(), payload.to_vec())));
+    }
 }
 
 #[test]
@@ -55,7 +83,7 @@ fn acknowledgements_of_what_the_caller_has_read_go_out() {
     let (mut tested, mut peer, socket) = lent(&server);
     peer.send(&[0x32, 0x05, 0, 1, b'q', 0, 7]); // PUBLISH, QoS 1, id 7
     readable(&socket);
-    assert!(tested.client.serve(), "there is something to send");
+    assert_eq!(tested.client.serve(None), Served::Read { unsent: true });
     tested.client.flush();
     peer.expect(&[0x40, 0x02, 0, 7]);
     assert_eq!(tested.next(), Seen::Message("q".into(), vec![]));
@@ -89,7 +117,7 @@ fn a_lease_that_is_renewed_loses_nothing() {
     wait_until("all have come", || {
         // as a loop does it that waits between callbacks: sometimes it reads, sometimes the task is first
         if tested.client.lend().is_some() {
-            tested.client.serve();
+            tested.client.serve(None);
             tested.client.give_back();
         }
         while let Some(seen) = tested.try_next() {
@@ -112,7 +140,7 @@ fn the_answer_to_connect_is_read_by_a_caller_that_waits() {
         peer.expect_connect();
         peer.send(&answer);
         readable(&socket);
-        tested.client.serve();
+        tested.client.serve(None);
         tested.client.give_back();
         assert_eq!(tested.next(), outcome);
     }
@@ -130,7 +158,7 @@ fn the_end_of_a_connection_that_was_closed_is_found_by_a_caller_that_waits() {
     let (mut tested, mut peer, socket) = lent(&server);
     peer.send(&message("t", b"there may be more"));
     readable(&socket);
-    tested.client.serve();
+    tested.client.serve(None);
     assert!(matches!(tested.next(), Seen::Message(..)));
     tested.client.close();
     let socket = tested.client.lend().expect("all is said");
@@ -142,7 +170,7 @@ fn the_end_of_a_connection_that_was_closed_is_found_by_a_caller_that_waits() {
         if tested.client.lend().is_none() {
             break; // the rest is the task's
         }
-        tested.client.serve();
+        tested.client.serve(None);
     }
     assert_eq!(tested.next(), Seen::Offline, "and not the message");
     assert_eq!(tested.client.state(), State::Idle);
@@ -156,7 +184,7 @@ fn close_ends_a_lease() {
     peer.send(&message("t", b"too late"));
     readable(&socket);
     tested.client.close();
-    assert!(!tested.client.serve(), "it is no longer the caller's to read");
+    assert_eq!(tested.client.serve(None), Served::Ended, "it is no longer the caller's to read");
     tested.client.give_back();
     peer.expect(&DISCONNECT);
     peer.expect_eof();
@@ -172,7 +200,7 @@ fn another_connect_ends_a_lease_and_what_the_old_connection_brings_is_not_taken(
     old.send(&message("t", b"old"));
     readable(&socket);
     tested.client.connect(options(server.port()));
-    tested.client.serve();
+    tested.client.serve(None);
     tested.client.give_back();
     assert!(tested.client.lend().is_none(), "there is no connection to lend");
     old.expect(&DISCONNECT);
@@ -185,7 +213,7 @@ fn another_connect_ends_a_lease_and_what_the_old_connection_brings_is_not_taken(
     let socket = lend(&tested.client);
     new.send(&message("t", b"new"));
     readable(&socket);
-    tested.client.serve();
+    tested.client.serve(None);
     assert_eq!(tested.next(), Seen::Message("t".into(), b"new".to_vec()));
 }
 
@@ -204,12 +232,13 @@ fn an_end_that_the_caller_finds_is_told_once_and_nothing_is_lent_after() {
         if heard {
             peer.send(&message("t", b"before"));
             readable(&socket);
-            tested.client.serve();
+            tested.client.serve(None);
             assert_eq!(tested.next(), Seen::Message("t".into(), b"before".to_vec()), "{name}");
+            lend(&tested.client);
         }
         ending(peer);
         readable(&socket);
-        tested.client.serve();
+        tested.client.serve(None);
         assert!(tested.client.lend().is_none(), "{name}: it would be readable for ever");
         tested.client.give_back();
         assert_eq!(tested.next(), Seen::Offline, "{name}");
@@ -259,7 +288,7 @@ fn after_a_reconnect_the_new_socket_is_lent() {
     let socket = lend(&tested.client);
     drop(peer);
     readable(&socket);
-    tested.client.serve();
+    tested.client.serve(None);
     tested.client.give_back();
     assert_eq!(tested.next(), Seen::Offline);
     let mut peer = server.accept();
@@ -269,7 +298,7 @@ fn after_a_reconnect_the_new_socket_is_lent() {
     let socket = lend(&tested.client);
     peer.send(&message("t", b"again"));
     readable(&socket);
-    tested.client.serve();
+    tested.client.serve(None);
     assert_eq!(tested.next(), Seen::Message("t".into(), b"again".to_vec()));
 }
 
@@ -302,7 +331,7 @@ fn many_messages_at_once_go_back_to_the_task() {
     let server = Listener::new();
     let (mut tested, mut peer, socket) = lent(&server);
     send(&mut peer, &socket, &message("t", &[7; 100]).repeat(160));
-    tested.client.serve();
+    tested.client.serve(None);
     for _ in 0..160 {
         assert_eq!(tested.try_next(), Some(Seen::Message("t".into(), vec![7; 100])));
     }
@@ -318,7 +347,7 @@ fn messages_that_are_not_small_stay_with_the_caller_and_parts_of_large_ones_do_n
     let (mut tested, mut peer, socket) = lent(&server);
     for _ in 0..3 {
         send(&mut peer, &socket, &message("t", &[7; 1000]).repeat(16));
-        tested.client.serve();
+        tested.client.serve(None);
         for _ in 0..16 {
             assert_eq!(tested.try_next(), Some(Seen::Message("t".into(), vec![7; 1000])));
         }
@@ -327,7 +356,7 @@ fn messages_that_are_not_small_stay_with_the_caller_and_parts_of_large_ones_do_n
     }
     let large = message("t", &[7; 40_000]);
     send(&mut peer, &socket, &large[..16_000]);
-    tested.client.serve();
+    tested.client.serve(None);
     assert!(tested.client.lend().is_none(), "the task reads on");
     peer.send(&large[16_000..]);
     assert_eq!(tested.next(), Seen::Message("t".into(), vec![7; 40_000]));

@@ -5,6 +5,7 @@
 //! | `mod.rs` | the shell of a state, the trampoline that all functions go through, errors |
 //! | `publish.rs` | `client:publish` |
 //! | `short.rs` | the short ways of `mqtt.Client` and of other methods |
+//! | `object.rs` | the userdata of clients, timers and lookups |
 //! | `loops.rs` | `run`, `poll` and `wait`, which run the callbacks |
 //!
 //! Lua reports an error by a long jump (LuaJIT: by unwinding) over the frames of C functions. So the rule of these files:
@@ -23,6 +24,7 @@
 #![allow(non_snake_case, reason = "Lua's own name for its state is L")]
 
 mod loops;
+pub(super) mod object;
 mod publish;
 mod short;
 
@@ -85,18 +87,20 @@ pub(super) fn wrap(lua: &Lua, shell: &AnyUserData, function: Function) -> mlua::
     closure(lua, trampoline, (shell, function))
 }
 
-/// The same for one of NodeMCU's functions about clients, which may have a short way for the common case.
+/// The same for one of NodeMCU's functions about clients, which may have a short way for the common case. `metatable`: of the
+/// objects that it makes.
 pub(super) fn wrap_short(
     lua: &Lua,
     shell: &AnyUserData,
     name: &str,
     function: Function,
     state: &State,
+    metatable: Option<&Table>,
 ) -> mlua::Result<Function> {
     let Some((short, _)) = SHORT.iter().find(|(_, known)| *known == name) else {
         return wrap(lua, shell, function);
     };
-    closure(lua, *short, (shell, function, &state.objects, &state.anchors))
+    closure(lua, *short, (shell, function, &state.objects, &state.anchors, metatable))
 }
 
 /// `tmr.now`, which scripts measure with: through mlua it took a quarter of a microsecond.
@@ -123,30 +127,11 @@ fn closure(lua: &Lua, f: lua_CFunction, upvalues: impl IntoLuaMulti) -> mlua::Re
     unsafe { lua.exec_raw(upvalues, |L| lua_pushcclosure(L, f, lua_gettop(L))) }
 }
 
-// The two that follow are run for every client, so their look at the userdata is without protection: on Lua 5.1 that makes
-// three closures each time.
+// The two that follow look at userdata and tables without protection: on Lua 5.1 that makes three closures each time.
 
-/// Gives an object the table in which its callbacks stand.
-pub(super) fn add_callbacks(lua: &Lua, object: &AnyUserData) -> mlua::Result<()> {
-    // there it is the userdata's environment, and mlua has made it
-    if cfg!(any(feature = "lua51", feature = "luajit")) {
-        return Ok(());
-    }
-    // with room for four, as many as most clients have: a table that grows is hashed anew each time
-    let callbacks = lua.create_table_with_capacity(0, 4)?;
-    // SAFETY: no call here raises an error, and they use two of the twenty places that every function has on the stack.
-    lua.exec_raw_lua(|raw| unsafe {
-        raw.push(object)?;
-        raw.push(callbacks)?;
-        lua_setuservalue(raw.state(), -2);
-        lua_pop(raw.state(), 1);
-        Ok(())
-    })
-}
-
-/// Sets a callback of an object that [`State::enlist`] has seen to.
+/// Sets a callback of an [`object`].
 pub(super) fn set_slot(lua: &Lua, object: &AnyUserData, slot: i32, value: Value) -> mlua::Result<()> {
-    // SAFETY: as above.
+    // SAFETY: no call here raises an error, and they use two of the twenty places that every function has on the stack.
     let callbacks: Table = lua.exec_raw_lua(|raw| unsafe {
         raw.push(object)?;
         lua_getuservalue(raw.state(), -1);

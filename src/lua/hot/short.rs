@@ -3,45 +3,53 @@
 //! they do is [`quick`](crate::lua::nodemcu::quick)'s to say.
 
 use std::ffi::c_int;
-use std::ptr;
+use std::ops::RangeInclusive;
 
 use mlua::ffi::*;
 
-use super::{guarded, publish, state, string, trampoline};
+use super::{guarded, object, publish, state, string, trampoline};
 use crate::lua::nodemcu::quick::{self, Store};
 use crate::lua::nodemcu::settings::{KEYS, POSITIONS};
 use crate::lua::nodemcu::tmr;
 use crate::lua::peer::slot;
 use crate::lua::plain::Plain;
 
-// The upvalues after those of a trampoline: the objects that are not anchored, by key, and those that are.
+// The upvalues after those of a trampoline: the objects that are not anchored, by key, those that are, and the metatable of
+// clients, for the function that makes them.
 const OBJECTS: c_int = 3;
 const ANCHORS: c_int = 4;
+const METATABLE: c_int = 5;
 
 /// The functions that have a short way, by their names in Lua.
 pub(super) const SHORT: [(lua_CFunction, &str); 5] =
     [(client, "Client"), (publish::publish, "publish"), (on, "on"), (connect, "connect"), (close, "close")];
 
 unsafe extern "C-unwind" fn client(L: *mut lua_State) -> c_int {
+    client_fast(L).unwrap_or_else(|| trampoline(L))
+}
+
+unsafe fn client_fast(L: *mut lua_State) -> Option<c_int> {
     let state = state(L);
     let top = lua_gettop(L);
-    let mut values = [Plain::Nil; KEYS.len()];
-    let is_read = match lua_type(L, 1) {
-        LUA_TTABLE => fields(L, 1, &KEYS, &mut values),
-        LUA_TSTRING => {
-            arguments(L, 1, &mut values[..POSITIONS]);
-            true
-        }
-        _ => false,
-    };
-    // also what a call has left that did not get as far as its end
-    guarded(L, || state.made.set(None));
-    let is_made = is_read && guarded(L, || quick::client(state, &values)).is_some();
-    lua_settop(L, if is_made { 0 } else { top });
-    if is_made {
-        lua_pushlightuserdata(L, ptr::from_ref(state).cast_mut().cast());
+    let first = lua_type(L, 1);
+    if first != LUA_TTABLE && first != LUA_TSTRING {
+        return None;
     }
-    trampoline(L)
+    let key = guarded(L, || state.next_key().ok())?;
+    // before the arguments are looked at: what is allocated here may run a finalizer that changes them
+    let address = object::make(L, lua_upvalueindex(METATABLE), lua_upvalueindex(OBJECTS), key, slot::ARRAY);
+    let mut values = [Plain::Nil; KEYS.len()];
+    let is_read = if first == LUA_TTABLE {
+        fields(L, 1, &KEYS, &mut values)
+    } else {
+        arguments(L, 1..=top, &mut values[..POSITIONS]);
+        true
+    };
+    if is_read && guarded(L, || quick::client(state, key, address, &values)).is_some() {
+        return Some(1);
+    }
+    lua_settop(L, top); // the object stands for nothing, and is collected
+    None
 }
 
 unsafe extern "C-unwind" fn on(L: *mut lua_State) -> c_int {
@@ -50,7 +58,7 @@ unsafe extern "C-unwind" fn on(L: *mut lua_State) -> c_int {
 
 unsafe fn on_fast(L: *mut lua_State) -> Option<c_int> {
     let state = state(L);
-    let address = object(L)?;
+    let address = itself(L)?;
     let event = plain(L, 2).bytes()?;
     if lua_type(L, 3) != LUA_TFUNCTION {
         return None;
@@ -67,9 +75,9 @@ unsafe extern "C-unwind" fn connect(L: *mut lua_State) -> c_int {
 
 unsafe fn connect_fast(L: *mut lua_State) -> Option<c_int> {
     let state = state(L);
-    let address = object(L)?;
+    let address = itself(L)?;
     let mut values = [Plain::Nil; quick::MOST];
-    arguments(L, 2, &mut values);
+    arguments(L, 2..=lua_gettop(L), &mut values);
     let request = guarded(L, || quick::request(state, &values))?;
     let changes =
         guarded(L, || state.peers.with_device(address, |peer| quick::begin(state, peer, &request)))??;
@@ -90,7 +98,7 @@ unsafe extern "C-unwind" fn close(L: *mut lua_State) -> c_int {
 
 unsafe fn close_fast(L: *mut lua_State) -> Option<c_int> {
     let state = state(L);
-    let address = object(L)?;
+    let address = itself(L)?;
     let changes = guarded(L, || state.peers.with_device(address, |peer| quick::close(state, peer)))??;
     lua_getuservalue(L, 1);
     store(L, slot::OK, changes.ok);
@@ -111,14 +119,13 @@ pub(super) unsafe extern "C-unwind" fn now(L: *mut lua_State) -> c_int {
 
 /// Where the userdata that is self lies; none of a light one, which may have the address of a client.
 #[inline]
-unsafe fn object(L: *mut lua_State) -> Option<usize> {
+unsafe fn itself(L: *mut lua_State) -> Option<usize> {
     (lua_type(L, 1) == LUA_TUSERDATA).then(|| lua_touserdata(L, 1).addr())
 }
 
-/// Looks at the arguments from the one on that stands at `first`. A string's bytes are there as long as the string stands
-/// there.
-unsafe fn arguments<'a>(L: *mut lua_State, first: c_int, values: &mut [Plain<'a>]) {
-    for (n, value) in (first..=lua_gettop(L)).zip(values) {
+/// Looks at the arguments that stand at these places. A string's bytes are there as long as the string stands there.
+unsafe fn arguments<'a>(L: *mut lua_State, places: RangeInclusive<c_int>, values: &mut [Plain<'a>]) {
+    for (n, value) in places.zip(values) {
         *value = plain(L, n);
     }
 }

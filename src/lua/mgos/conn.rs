@@ -73,7 +73,7 @@ pub(super) const METHODS: [(&str, Method<Connection>); 19] = [
     ("send_handshake", send_handshake),
 ];
 
-/// Registers the type of the userdata, and our table.
+/// Makes the metatable of the connections, and our table.
 pub(super) fn register(maker: &Maker<'_>) -> mlua::Result<()> {
     let lua = maker.lua;
     let introduction = maker.function("introduction", |state, mut args| {
@@ -94,7 +94,8 @@ pub(super) fn register(maker: &Maker<'_>) -> mlua::Result<()> {
     for (name, method) in METHODS {
         methods.push((name, maker.function(name, bound(method))?));
     }
-    target::register::<Connection>(maker, methods)
+    target::register::<Connection>(maker, methods)?;
+    Ok(())
 }
 
 /// The connection behind the module's functions, made when it is first wanted.

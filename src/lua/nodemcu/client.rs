@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use mlua::Value;
+use mlua::{Table, Value};
 
 use super::connect;
 use super::device::Device;
@@ -73,12 +73,12 @@ const METHODS: [(&str, Method<Device>); 9] = [
     ("close", close),
 ];
 
-/// Registers the type of the userdata.
-pub(super) fn register(maker: &Maker<'_>) -> mlua::Result<()> {
+/// Makes the metatable of the clients.
+pub(super) fn register(maker: &Maker<'_>) -> mlua::Result<Table> {
     let mut methods = Vec::new();
     for (name, method) in METHODS {
         let ordinary = maker.ordinary(name, bound(method))?;
-        methods.push((name, hot::wrap_short(maker.lua, &maker.shell, name, ordinary, &maker.state)?));
+        methods.push((name, hot::wrap_short(maker.lua, &maker.shell, name, ordinary, &maker.state, None)?));
     }
     target::register::<Device>(maker, methods)
 }

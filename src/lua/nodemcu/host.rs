@@ -10,6 +10,7 @@ use mlua::{Table, Value};
 use crate::client::reactor;
 use crate::lua::args::Args;
 use crate::lua::event_queue::Entry;
+use crate::lua::hot::object;
 use crate::lua::peer::slot;
 use crate::lua::{Maker, Reply, State, hot, reply};
 
@@ -28,12 +29,13 @@ impl Lookups {
     }
 }
 
-/// What holds the callback of a lookup.
-struct Lookup;
+/// The metatable of what holds the callback of a lookup, in the registry.
+const METATABLE: &str = "nodemcu-mqtt.metatable.lookup";
 
 /// Makes the module's table.
 pub(crate) fn open(maker: &Maker<'_>) -> mlua::Result<Table> {
-    maker.lua.register_userdata_type::<Lookup>(|_| ())?;
+    let metatable = object::metatable(maker.lua, &maker.shell, "lookup", Vec::new())?;
+    maker.lua.set_named_registry_value(METATABLE, metatable)?;
     let host = maker.lua.create_table()?;
     maker.add(&host, "time", |state, args| time(state, &args))?;
     maker.add(&host, "resolve", |state, args| resolve(state, &args))?;
@@ -51,8 +53,8 @@ fn resolve(state: &Rc<State>, args: &Args<'_>) -> Reply {
     let name = args.at(1).text()?;
     let callback = args.at(2).function()?;
     let key = state.next_key()?;
-    let object = args.lua.create_any_userdata(Lookup)?;
-    state.enlist(args.lua, key, &object)?;
+    let object =
+        object::create(args.lua, state, &args.lua.named_registry_value(METATABLE)?, key, slot::TIMER)?;
     hot::set_slot(args.lua, &object, slot::TIMER, Value::Function(callback))?;
     state.anchor(key, &object)?;
     state.lookups.0.set(state.lookups.0.get() + 1);

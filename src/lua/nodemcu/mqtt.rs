@@ -1,6 +1,5 @@
 //! The module `mqtt`: its table, and `mqtt.Client`.
 
-use std::ptr;
 use std::rc::Rc;
 
 use mlua::{Function, Lua, Table, Value};
@@ -18,7 +17,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Makes the module's table; the loops are put in by the caller.
 pub(crate) fn open(maker: &Maker<'_>) -> mlua::Result<Table> {
-    client::register(maker)?;
+    let metatable = client::register(maker)?;
     let lua = maker.lua;
     let mqtt = lua.create_table()?;
     mqtt.raw_set("_VERSION", VERSION)?;
@@ -26,7 +25,8 @@ pub(crate) fn open(maker: &Maker<'_>) -> mlua::Result<Table> {
         mqtt.raw_set(name, value)?;
     }
     let ordinary = maker.ordinary("Client", new_client)?;
-    mqtt.raw_set("Client", hot::wrap_short(lua, &maker.shell, "Client", ordinary, &maker.state)?)?;
+    let client = hot::wrap_short(lua, &maker.shell, "Client", ordinary, &maker.state, Some(&metatable))?;
+    mqtt.raw_set("Client", client)?;
     // luamqtt installs a module of the same name.
     maker.add(&mqtt, "client", |_, _| {
         Err(Raise(format!(
@@ -116,13 +116,6 @@ fn stats(state: &Rc<State>, args: Args<'_>) -> Reply {
 
 fn new_client(state: &Rc<State>, args: Args<'_>) -> Reply {
     let first = args.at(1);
-    if matches!(*first.value, Value::LightUserData(mark) if ptr::eq(mark.0.cast(), &**state)) {
-        // the short way; a finalizer that made a client in between has taken what was read
-        let made =
-            state.made.take().ok_or_else(|| Raise("a finalizer has made a client meanwhile".to_owned()))?;
-        let Target { object, .. } = Target::create(state, args.lua, made.config, made.device, made.each)?;
-        return reply(args.lua, object);
-    }
     let table = if first.value.is_table() { Some(first.record(&KEYS)?) } else { None };
     // By name or by position; none for nil.
     let find = |key: usize| match &table {

@@ -6,7 +6,7 @@ use std::any::Any;
 use std::rc::Rc;
 
 use super::device::Device;
-use super::settings::{self, KEYS, key};
+use super::settings::{self, KEYS, Made, key};
 use super::{client, connect};
 use crate::client::{Policy, Server};
 use crate::lua::State;
@@ -16,15 +16,20 @@ use crate::lua::target;
 use crate::net::Transport;
 use crate::net::uri::Scheme;
 
-/// `mqtt.Client`, of what stands under [`KEYS`]: the ordinary function, called next without arguments, makes it of what is
-/// kept here.
-pub(crate) fn client(state: &State, values: &[Plain<'_>; KEYS.len()]) -> Option<()> {
+/// `mqtt.Client`, of what stands under [`KEYS`], for the userdata of this key that lies at this address.
+pub(crate) fn client(
+    state: &State,
+    key: u32,
+    address: usize,
+    values: &[Plain<'_>; KEYS.len()],
+) -> Option<()> {
     // those have to be stored
     if [key::USERNAME, key::PASSWORD].iter().any(|key| values[*key] == Plain::Function) {
         return None;
     }
     let find = |key: usize| Some(values[key]).filter(|value| *value != Plain::Nil);
-    state.made.set(Some(settings::read(state, find).ok()?));
+    let Made { config, device, each } = settings::read(state, find).ok()?;
+    target::enlist(state, key, address, config, Rc::new(device), each);
     Some(())
 }
 

@@ -10,16 +10,16 @@ use std::rc::Rc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mlua::{AnyUserData, Lua, MetaMethod, Table, UserDataFields, Value};
+use mlua::{AnyUserData, Lua, Table, Value};
 use smol::Task;
 
 use crate::client::reactor;
 use crate::lua::args::{Args, Raise};
 use crate::lua::event_loop::{Call, How, With};
 use crate::lua::event_queue::Entry;
+use crate::lua::hot::object;
 use crate::lua::peer::slot;
 use crate::lua::{Maker, Reply, State, hot, reply};
-use crate::sys;
 
 /// The longest interval: what the devices' counter can hold.
 const MAX_INTERVAL: i64 = 0x68_D7A3;
@@ -32,6 +32,8 @@ const MASK: u128 = 0x7FFF_FFFF;
 
 /// The objects of the timers by number, in the registry.
 const BY_NUMBER: &str = "nodemcu-mqtt.timers";
+/// What all of them have, there too.
+const METATABLE: &str = "nodemcu-mqtt.metatable.timer";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
@@ -49,21 +51,6 @@ struct Timer {
     interval: Cell<Duration>,
     /// When it is due, while it is started.
     deadline: Cell<Option<Instant>>,
-}
-
-/// What a script holds.
-struct Handle {
-    state: Rc<State>,
-    /// The address of its userdata.
-    address: Rc<Cell<usize>>,
-}
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        if !sys::forked() {
-            self.state.timers.by_address.borrow_mut().remove(&self.address.get());
-        }
-    }
 }
 
 /// The timers of a Lua state.
@@ -145,6 +132,11 @@ impl Timers {
         self.arm(state);
     }
 
+    /// The userdata at this address was collected.
+    pub(crate) fn forget(&self, address: usize) {
+        self.by_address.borrow_mut().remove(&address);
+    }
+
     /// Stops all.
     pub(crate) fn clear(&self) {
         self.armed.borrow_mut().clear();
@@ -198,12 +190,7 @@ pub(crate) fn open(maker: &Maker<'_>) -> mlua::Result<Table> {
         let missing = maker.function(name, move |_, _| Err(Raise(format!("{whole} is not simulated"))))?;
         methods.push((name, missing));
     }
-    lua.register_userdata_type::<Handle>(|registry| {
-        for (name, method) in methods {
-            registry.add_field(name, method);
-        }
-        registry.add_meta_field(MetaMethod::Type, "timer");
-    })?;
+    lua.set_named_registry_value(METATABLE, object::metatable(lua, &maker.shell, "timer", methods)?)?;
 
     maker.add(&tmr, "create", |state, args| reply(args.lua, create(state, args.lua)?))?;
     tmr.raw_set("now", hot::wrap_now(lua, &maker.shell)?)?;
@@ -233,15 +220,12 @@ pub(crate) fn now(state: &State) -> u32 {
     (state.now().saturating_duration_since(state.started).as_micros() & MASK) as u32
 }
 
-fn create(state: &Rc<State>, lua: &Lua) -> Result<AnyUserData, Raise> {
+fn create(state: &State, lua: &Lua) -> Result<AnyUserData, Raise> {
     let key = state.next_key()?;
-    let address = Rc::new(Cell::new(0));
-    let object = lua.create_any_userdata(Handle { state: state.clone(), address: address.clone() })?;
-    address.set(object.to_pointer().addr());
-    state.enlist(lua, key, &object)?;
+    let object = object::create(lua, state, &lua.named_registry_value(METATABLE)?, key, slot::TIMER)?;
     let timer =
         Timer { key, mode: Cell::new(None), interval: Cell::new(Duration::ZERO), deadline: Cell::new(None) };
-    state.timers.by_address.borrow_mut().insert(address.get(), Rc::new(timer));
+    state.timers.by_address.borrow_mut().insert(object.to_pointer().addr(), Rc::new(timer));
     Ok(object)
 }
 
