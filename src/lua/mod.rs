@@ -390,15 +390,15 @@ impl State {
         self.anchors.raw_set(key, Value::Nil)
     }
 
-    /// The userdata of this key, at this address, was collected.
-    fn forget(&self, key: u32, address: usize) {
+    /// The userdata of this key was collected.
+    fn forget(&self, key: u32) {
         // In a forked child the locks of a client may be held for ever.
         if sys::forked() {
             return;
         }
         match self.peers.remove(key) {
             Some(peer) => self.past.set(add(self.past.get(), peer.client.stats())),
-            None => self.timers.forget(address),
+            None => self.timers.forget(key),
         }
     }
 

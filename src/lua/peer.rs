@@ -146,35 +146,28 @@ impl Peer {
     }
 }
 
-/// What a client is found by is a number of its own: an entry of such a set is half as large as one of a map.
-macro_rules! found_by {
-    ($entry:ident, $number:ident: $type:ty) => {
-        struct $entry(Rc<Peer>);
+/// Found by its key, which is in it: an entry of such a set is half as large as one of a map.
+struct ByKey(Rc<Peer>);
 
-        impl Borrow<$type> for $entry {
-            fn borrow(&self) -> &$type {
-                &self.0.$number
-            }
-        }
-
-        impl Hash for $entry {
-            fn hash<H: Hasher>(&self, hasher: &mut H) {
-                self.0.$number.hash(hasher);
-            }
-        }
-
-        impl PartialEq for $entry {
-            fn eq(&self, other: &$entry) -> bool {
-                self.0.$number == other.0.$number
-            }
-        }
-
-        impl Eq for $entry {}
-    };
+impl Borrow<u32> for ByKey {
+    fn borrow(&self) -> &u32 {
+        &self.0.key
+    }
 }
 
-found_by!(ByAddress, address: usize);
-found_by!(ByKey, key: u32);
+impl Hash for ByKey {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        self.0.key.hash(hasher);
+    }
+}
+
+impl PartialEq for ByKey {
+    fn eq(&self, other: &ByKey) -> bool {
+        self.0.key == other.0.key
+    }
+}
+
+impl Eq for ByKey {}
 
 /// Spreads numbers that nobody picks to collide: a tenth of the work of the standard library's hasher.
 #[derive(Default)]
@@ -186,12 +179,8 @@ impl Hasher for Spread {
     }
 
     fn write_u32(&mut self, number: u32) {
-        self.write_usize(number as usize);
-    }
-
-    fn write_usize(&mut self, number: usize) {
         // 2^64 by the golden ratio; both halves, as a set looks at the highest bits and at the lowest
-        let product = number as u128 * 0x9E37_79B9_7F4A_7C15;
+        let product = u128::from(number) * 0x9E37_79B9_7F4A_7C15;
         self.0 = (product >> 64) as u64 ^ product as u64;
     }
 
@@ -200,13 +189,12 @@ impl Hasher for Spread {
     }
 }
 
-type Set<T> = RefCell<HashSet<T, BuildHasherDefault<Spread>>>;
+type Set = RefCell<HashSet<ByKey, BuildHasherDefault<Spread>>>;
 
-/// The clients of a Lua state, by the address of their userdata and by key.
+/// The clients of a Lua state, by key.
 #[derive(Default)]
 pub(crate) struct Peers {
-    by_address: Set<ByAddress>,
-    by_key: Set<ByKey>,
+    by_key: Set,
     /// The one of NodeMCU's found last: most scripts have one client.
     cached: RefCell<Option<(usize, Rc<Peer>)>>,
     /// Those whose userdata is anchored.
@@ -220,8 +208,7 @@ pub(crate) struct Peers {
 impl Peers {
     /// Adds a client.
     pub(crate) fn insert(&self, peer: Rc<Peer>) {
-        self.by_key.borrow_mut().replace(ByKey(peer.clone()));
-        self.by_address.borrow_mut().replace(ByAddress(peer));
+        self.by_key.borrow_mut().replace(ByKey(peer));
     }
 
     /// Forgets a client whose userdata was collected, and returns it. One that is still active is not given up: that
@@ -229,30 +216,33 @@ impl Peers {
     pub(crate) fn remove(&self, key: u32) -> Option<Rc<Peer>> {
         *self.cached.borrow_mut() = None;
         let ByKey(peer) = self.by_key.borrow_mut().take(&key)?;
-        self.by_address.borrow_mut().remove(&peer.address);
         Some(peer)
     }
 
-    /// Calls `f`, which must not call Lua, with the client of NodeMCU's module whose userdata lies at `address`.
+    /// Calls `f`, which must not call Lua, with the client that [`find_device`](Self::find_device) has found.
     // `f` stands here once, so that it is no call, which saves a publish 50 instructions.
     #[inline]
     pub(crate) fn with_device<R>(&self, address: usize, f: impl FnOnce(&Rc<Peer>) -> R) -> Option<R> {
-        if self.cached.borrow().as_ref().is_none_or(|(cached, _)| *cached != address) {
-            self.cache_device(address)?;
-        }
-        self.cached.borrow().as_ref().map(|(_, peer)| f(peer))
+        let cached = self.cached.borrow();
+        cached.as_ref().filter(|(cached, _)| *cached == address).map(|(_, peer)| f(peer))
     }
 
-    #[cold]
-    fn cache_device(&self, address: usize) -> Option<()> {
-        let peer = self.at(address).filter(|peer| peer.device)?;
+    /// Whether it is the client that was found last whose userdata lies at `address`.
+    #[inline]
+    pub(crate) fn is_found(&self, address: usize) -> bool {
+        self.cached.borrow().as_ref().is_some_and(|(cached, _)| *cached == address)
+    }
+
+    /// Finds the client of NodeMCU's module with this key, whose userdata lies at `address`, for what is done to it next.
+    pub(crate) fn find_device(&self, key: u32, address: usize) -> Option<()> {
+        let peer = self.at(key, address).filter(|peer| peer.device)?;
         *self.cached.borrow_mut() = Some((address, peer));
         Some(())
     }
 
-    /// The client whose userdata lies at `address`.
-    pub(crate) fn at(&self, address: usize) -> Option<Rc<Peer>> {
-        self.by_address.borrow().get(&address).map(|entry| entry.0.clone())
+    /// The client of a key, if its userdata lies at `address`: what looks like the key may have been another userdata's.
+    pub(crate) fn at(&self, key: u32, address: usize) -> Option<Rc<Peer>> {
+        self.get(key).filter(|peer| peer.address == address)
     }
 
     /// The client of a key.

@@ -71,16 +71,16 @@ impl<K: Kind> Target<K> {
     }
 
     /// The one that a value is.
-    pub(crate) fn find(state: &State, value: Value) -> Option<Target<K>> {
+    pub(crate) fn find(state: &State, lua: &Lua, value: Value) -> Option<Target<K>> {
         let Value::UserData(object) = value else { return None };
-        let peer = state.peers.at(object.to_pointer().addr())?;
+        let peer = state.peers.at(object::key(lua, &object)?, object.to_pointer().addr())?;
         let face: Rc<dyn Any> = peer.face.clone();
         Some(Target { face: face.downcast().ok()?, peer, object })
     }
 
     /// The one that is self, which is taken off the arguments.
     pub(crate) fn take(state: &State, args: &mut Args<'_>) -> Result<Target<K>, Raise> {
-        Target::find(state, args.take_self()).ok_or_else(|| Raise::bad_self(args.name, K::NAME))
+        Target::find(state, args.lua, args.take_self()).ok_or_else(|| Raise::bad_self(args.name, K::NAME))
     }
 
     /// Connects it. From here on it lives until it is idle, whoever refers to it.

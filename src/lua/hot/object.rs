@@ -45,7 +45,27 @@ pub(in crate::lua) fn create(
     }
 }
 
-/// The same, of tables at these indices; pushes it and returns its address.
+/// What [`create`] has been told, if that has made it; of another userdata it may be any number.
+pub(in crate::lua) fn key(lua: &Lua, object: &AnyUserData) -> Option<u32> {
+    // SAFETY: no call here raises an error, and they use one of the twenty places that every function has on the stack.
+    let key = lua.exec_raw_lua(|raw| unsafe {
+        raw.push(object)?;
+        let key = key_at(raw.state(), -1);
+        lua_pop(raw.state(), 1);
+        mlua::Result::Ok(key)
+    });
+    key.ok().flatten()
+}
+
+/// The same of what stands on the stack.
+#[inline]
+pub(super) unsafe fn key_at(L: *mut lua_State, index: c_int) -> Option<u32> {
+    let is_like_one = lua_type(L, index) == LUA_TUSERDATA && lua_rawlen(L, index) == size_of::<u32>();
+    // SAFETY: there are four bytes, for any alignment.
+    is_like_one.then(|| lua_touserdata(L, index).cast::<u32>().read_unaligned())
+}
+
+/// Does what [`create`] does, with tables at these indices; pushes the object and returns its address.
 pub(super) unsafe fn make(
     L: *mut lua_State,
     metatable: c_int,
@@ -68,14 +88,12 @@ pub(super) unsafe fn make(
 /// `__gc`.
 unsafe extern "C-unwind" fn collect(L: *mut lua_State) -> c_int {
     let shell = lua_touserdata(L, lua_upvalueindex(SHELL)).cast::<Shell>();
-    let object = lua_touserdata(L, 1).cast::<u32>();
     // With the debug library a script can get here, and pass anything.
-    let is_object = lua_type(L, 1) == LUA_TUSERDATA && lua_rawlen(L, 1) == size_of::<u32>();
-    if is_object && let Some(state) = (*shell).state.as_ref() {
-        // SAFETY: there are four bytes. If they are not ours they are a key at most that stands for something else.
-        let key = object.read_unaligned();
+    if let Some(key) = key_at(L, 1)
+        && let Some(state) = (*shell).state.as_ref()
+    {
         // a panic must not leave a finalizer
-        let _ = catch_unwind(AssertUnwindSafe(|| state.forget(key, object.addr())));
+        let _ = catch_unwind(AssertUnwindSafe(|| state.forget(key)));
     }
     0
 }

@@ -9,7 +9,7 @@ use std::{mem, str};
 use mlua::ffi::*;
 
 use super::loops::LOOPS;
-use super::{guarded, push_bytes, state, string, trampoline};
+use super::{guarded, push_bytes, short, state, string, trampoline};
 use crate::client::Sending;
 use crate::codec::{Qos, topic, v4};
 use crate::lua::State;
@@ -40,6 +40,9 @@ unsafe fn publish_fast(L: *mut lua_State) -> Option<c_int> {
         return None; // a light one at the address of a client
     }
     let address = lua_touserdata(L, 1).addr();
+    if !guarded(L, || state.peers.is_found(address)) {
+        short::device(L, state)?;
+    }
     // numbers serve as strings
     let topic = string(L, 2)?;
     let payload = string(L, 3)?;

@@ -8,6 +8,7 @@ use std::ops::RangeInclusive;
 use mlua::ffi::*;
 
 use super::{guarded, object, publish, state, string, trampoline};
+use crate::lua::State;
 use crate::lua::nodemcu::quick::{self, Store};
 use crate::lua::nodemcu::settings::{KEYS, POSITIONS};
 use crate::lua::nodemcu::tmr;
@@ -58,7 +59,7 @@ unsafe extern "C-unwind" fn on(L: *mut lua_State) -> c_int {
 
 unsafe fn on_fast(L: *mut lua_State) -> Option<c_int> {
     let state = state(L);
-    let address = itself(L)?;
+    let address = device(L, state)?;
     let event = plain(L, 2).bytes()?;
     if lua_type(L, 3) != LUA_TFUNCTION {
         return None;
@@ -75,7 +76,7 @@ unsafe extern "C-unwind" fn connect(L: *mut lua_State) -> c_int {
 
 unsafe fn connect_fast(L: *mut lua_State) -> Option<c_int> {
     let state = state(L);
-    let address = itself(L)?;
+    let address = device(L, state)?;
     let mut values = [Plain::Nil; quick::MOST];
     arguments(L, 2..=lua_gettop(L), &mut values);
     let request = guarded(L, || quick::request(state, &values))?;
@@ -98,7 +99,7 @@ unsafe extern "C-unwind" fn close(L: *mut lua_State) -> c_int {
 
 unsafe fn close_fast(L: *mut lua_State) -> Option<c_int> {
     let state = state(L);
-    let address = itself(L)?;
+    let address = device(L, state)?;
     let changes = guarded(L, || state.peers.with_device(address, |peer| quick::close(state, peer)))??;
     lua_getuservalue(L, 1);
     store(L, slot::OK, changes.ok);
@@ -117,10 +118,18 @@ pub(super) unsafe extern "C-unwind" fn now(L: *mut lua_State) -> c_int {
     1
 }
 
-/// Where the userdata that is self lies; none of a light one, which may have the address of a client.
+/// Finds the client that is self: where its userdata lies. A light one may have the address of a client.
 #[inline]
-unsafe fn itself(L: *mut lua_State) -> Option<usize> {
-    (lua_type(L, 1) == LUA_TUSERDATA).then(|| lua_touserdata(L, 1).addr())
+pub(super) unsafe fn device(L: *mut lua_State, state: &State) -> Option<usize> {
+    if lua_type(L, 1) != LUA_TUSERDATA {
+        return None;
+    }
+    let address = lua_touserdata(L, 1).addr();
+    if !guarded(L, || state.peers.is_found(address)) {
+        let key = object::key_at(L, 1)?;
+        guarded(L, || state.peers.find_device(key, address))?;
+    }
+    Some(address)
 }
 
 /// Looks at the arguments that stand at these places. A string's bytes are there as long as the string stands there.

@@ -101,7 +101,7 @@ pub(super) fn register(maker: &Maker<'_>) -> mlua::Result<()> {
 /// The connection behind the module's functions, made when it is first wanted.
 pub(super) fn default(state: &Rc<State>, lua: &Lua) -> Result<Target, Raise> {
     let registry: Table = lua.named_registry_value(REGISTRY)?;
-    if let Some(target) = Target::find(state, registry.raw_get("default")?) {
+    if let Some(target) = Target::find(state, lua, registry.raw_get("default")?) {
         return Ok(target);
     }
     let target = create(state, lua)?;

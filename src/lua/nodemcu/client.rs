@@ -113,7 +113,7 @@ pub(super) fn give_credentials(state: &Rc<State>, mut args: Args<'_>) -> Reply {
 
 /// Of `credentials.lua`: a function has failed.
 pub(super) fn refuse_credentials(state: &Rc<State>, mut args: Args<'_>) -> Reply {
-    if let Some(target) = Target::find(state, args.take_self()) {
+    if let Some(target) = Target::find(state, args.lua, args.take_self()) {
         target.peer.client.provide_credentials(None);
     }
     reply(args.lua, ())

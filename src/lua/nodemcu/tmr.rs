@@ -46,6 +46,8 @@ enum Mode {
 #[derive(Debug)]
 struct Timer {
     key: u32,
+    /// Where its userdata lies.
+    address: usize,
     /// None: nothing is registered.
     mode: Cell<Option<Mode>>,
     interval: Cell<Duration>,
@@ -56,7 +58,7 @@ struct Timer {
 /// The timers of a Lua state.
 #[derive(Default)]
 pub(crate) struct Timers {
-    by_address: RefCell<HashMap<usize, Rc<Timer>>>,
+    by_key: RefCell<HashMap<u32, Rc<Timer>>>,
     /// Those that are started, by deadline and then by age.
     armed: RefCell<BTreeMap<(Instant, u32), Rc<Timer>>>,
     /// What the task sleeps to.
@@ -132,9 +134,9 @@ impl Timers {
         self.arm(state);
     }
 
-    /// The userdata at this address was collected.
-    pub(crate) fn forget(&self, address: usize) {
-        self.by_address.borrow_mut().remove(&address);
+    /// The userdata of this key was collected.
+    pub(crate) fn forget(&self, key: u32) {
+        self.by_key.borrow_mut().remove(&key);
     }
 
     /// Stops all.
@@ -177,7 +179,7 @@ pub(crate) fn open(maker: &Maker<'_>) -> mlua::Result<Table> {
             name,
             maker.function(name, move |state, mut args| {
                 let target = args.take_self();
-                let target = find(state, &target).ok_or_else(|| Raise::bad_self(name, "timer"))?;
+                let target = find(state, args.lua, &target).ok_or_else(|| Raise::bad_self(name, "timer"))?;
                 method(state, &target, &args)
             })?,
         ));
@@ -223,33 +225,39 @@ pub(crate) fn now(state: &State) -> u32 {
 fn create(state: &State, lua: &Lua) -> Result<AnyUserData, Raise> {
     let key = state.next_key()?;
     let object = object::create(lua, state, &lua.named_registry_value(METATABLE)?, key, slot::TIMER)?;
-    let timer =
-        Timer { key, mode: Cell::new(None), interval: Cell::new(Duration::ZERO), deadline: Cell::new(None) };
-    state.timers.by_address.borrow_mut().insert(object.to_pointer().addr(), Rc::new(timer));
+    let timer = Timer {
+        key,
+        address: object.to_pointer().addr(),
+        mode: Cell::new(None),
+        interval: Cell::new(Duration::ZERO),
+        deadline: Cell::new(None),
+    };
+    state.timers.by_key.borrow_mut().insert(key, Rc::new(timer));
     Ok(object)
 }
 
-fn find(state: &State, value: &Value) -> Option<Target> {
+fn find(state: &State, lua: &Lua, value: &Value) -> Option<Target> {
     let Value::UserData(object) = value else { return None };
-    let timer = state.timers.by_address.borrow().get(&object.to_pointer().addr()).cloned()?;
-    Some(Target { timer, object: object.clone() })
+    let timer = state.timers.by_key.borrow().get(&object::key(lua, object)?).cloned()?;
+    // what looks like its key may have been another userdata's
+    (timer.address == object.to_pointer().addr()).then(|| Target { timer, object: object.clone() })
 }
 
 /// The timer that the first argument of the older form names; an object serves too.
 fn by_number(state: &Rc<State>, args: &mut Args<'_>) -> Result<Target, Raise> {
     let lua = args.lua;
     let first = args.take_first();
-    if let Some(target) = find(state, &first.value) {
+    if let Some(target) = find(state, lua, &first.value) {
         return Ok(target);
     }
     let id = first.integer(0..=MAX_ID)?;
     let timers: Table = lua.named_registry_value(BY_NUMBER)?;
-    if let Some(target) = find(state, &timers.raw_get::<Value>(id)?) {
+    if let Some(target) = find(state, lua, &timers.raw_get::<Value>(id)?) {
         return Ok(target);
     }
     let object = create(state, lua)?;
     timers.raw_set(id, &object)?;
-    find(state, &Value::UserData(object)).ok_or_else(|| first.fail("timer"))
+    find(state, lua, &Value::UserData(object)).ok_or_else(|| first.fail("timer"))
 }
 
 fn register(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
