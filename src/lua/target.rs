@@ -6,8 +6,8 @@ use std::rc::Rc;
 use mlua::{AnyUserData, Function, Lua, Table, Value};
 
 use super::args::{Args, Raise};
-use super::hot::object;
-use super::peer::{Face, Peer, slot};
+use super::hot::object::{self, Size};
+use super::peer::{Face, Peer};
 use super::{Maker, Reply, State};
 use crate::client::{Client, ClientOptions, Options};
 use crate::session::Config;
@@ -64,7 +64,7 @@ impl<K: Kind> Target<K> {
     ) -> Result<Target<K>, Raise> {
         let key = state.next_key()?;
         let metatable: Table = lua.named_registry_value(&registered(K::NAME))?;
-        let object = object::create(lua, state, &metatable, key, slot::ARRAY)?;
+        let object = object::create(lua, state, &metatable, key, Size::CLIENT)?;
         let face = Rc::new(face);
         let peer = enlist(state, key, object.to_pointer().addr(), config, face.clone(), each);
         Ok(Target { peer, face, object })

@@ -12,6 +12,15 @@ local function scrub(depth)
   return a, b, c, d, e, f, g, h
 end
 
+-- Calls fn when the collector comes to it. Lua 5.1 has finalizers of userdata only.
+local function on_collection(fn)
+  if newproxy then
+    getmetatable(newproxy(true)).__gc = fn
+  else
+    setmetatable({}, { __gc = fn })
+  end
+end
+
 -- Whether everything in the weak table is collected, once connections that are being closed have ended.
 local function collected(weak)
   return (pcall(kit.eventually, function()
@@ -286,5 +295,62 @@ describe("a timer that nothing refers to", function()
     collectgarbage()
     kit.eventually(function() return fired == 1 end)
     assert.is_true(collected(weak))
+  end)
+end)
+
+describe("the collector", function()
+  after_each(support.finish)
+
+  it("does not run for new clients where a script has stopped it", function()
+    local weak = weak_table()
+    collectgarbage("stop")
+    finally(function() collectgarbage("restart") end)
+    for i = 1, 300 do weak[mqtt.Client("kept-" .. i)] = true end
+    local alive = 0
+    for _ in pairs(weak) do alive = alive + 1 end
+    collectgarbage("restart")
+    assert.are.equal(300, alive)
+    assert.is_true(collected(weak))
+  end)
+
+  it("may run a finalizer that makes clients while one is made", function()
+    local made, weak = 0, weak_table()
+    for i = 1, 2000 do
+      on_collection(function()
+        made = made + 1
+        weak[mqtt.Client { clientid = "from a finalizer " .. made }] = true
+      end)
+      local id = "around it " .. i
+      local client = mqtt.Client { clientid = id, keepalive = i }
+      assert.are.equal("idle", client:state())
+    end
+    collectgarbage()
+    assert.is_true(made > 0)
+    assert.is_true(collected(weak))
+  end)
+end)
+
+describe("what scripts hold", function()
+  after_each(support.finish)
+
+  it("keeps its metatable to itself", function()
+    for _, object in ipairs { mqtt.Client("closed book"), tmr.create() } do
+      assert.is_false(getmetatable(object))
+      assert.is_false((pcall(setmetatable, object, {})))
+    end
+  end)
+
+  it("has a finalizer that does no harm, whatever it is called with", function()
+    local client, timer = mqtt.Client("sturdy"), tmr.create()
+    local finalize = debug.getmetatable(client).__gc
+    for _, other in ipairs { io.stdout, {}, 5, "client", finalize, coroutine.create(finalize) } do finalize(other) end
+    finalize()
+    assert.are.equal("idle", client:state())
+    finalize(client)
+    finalize(client)
+    local ok, message = pcall(client.state, client)
+    assert.is_false(ok)
+    assert.matches("calling 'state' on bad self", message)
+    assert.is_nil((timer:state()))
   end)
 end)

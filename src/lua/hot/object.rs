@@ -10,6 +10,7 @@ use mlua::{AnyUserData, Function, Lua, Table};
 
 use super::{SHELL, Shell, closure};
 use crate::lua::State;
+use crate::lua::peer::slot;
 
 /// Makes the metatable of a kind of objects, with its methods.
 pub(in crate::lua) fn metatable(
@@ -26,19 +27,36 @@ pub(in crate::lua) fn metatable(
     Ok(metatable)
 }
 
-/// Makes an object of this key, with a table for so many callbacks and more, that is found by the key.
+/// What an object takes.
+#[derive(Clone, Copy)]
+pub(in crate::lua) struct Size {
+    /// Its table of callbacks is made with room for so many in its array.
+    callbacks: c_int,
+    /// KiB of memory that Lua does not know of, and so does not hurry to collect: with a thousand clients a tenth of theirs
+    /// was what had long been out of use.
+    beside: c_int,
+}
+
+impl Size {
+    /// A client.
+    pub(in crate::lua) const CLIENT: Size = Size { callbacks: slot::ARRAY, beside: 1 };
+    /// What has one callback, and little else.
+    pub(in crate::lua) const SMALL: Size = Size { callbacks: 1, beside: 0 };
+}
+
+/// Makes an object of this key, with a table for its callbacks, that is found by the key.
 pub(in crate::lua) fn create(
     lua: &Lua,
     state: &State,
     metatable: &Table,
     key: u32,
-    callbacks: i32,
+    size: Size,
 ) -> mlua::Result<AnyUserData> {
     // SAFETY: the closure runs protected and captures nothing that has a destructor; the two tables are its stack, and what
     // is left there is its result.
     unsafe {
         lua.exec_raw((metatable, &state.objects), |L| {
-            make(L, 1, 2, key, callbacks);
+            make(L, 1, 2, key, size);
             lua_insert(L, 1);
             lua_settop(L, 1);
         })
@@ -71,18 +89,30 @@ pub(super) unsafe fn make(
     metatable: c_int,
     objects: c_int,
     key: u32,
-    callbacks: c_int,
+    size: Size,
 ) -> usize {
     let object = lua_newuserdata(L, size_of::<u32>()).cast::<u32>();
     // SAFETY: Lua has given so much, aligned for anything.
     object.write(key);
     lua_pushvalue(L, metatable);
     lua_setmetatable(L, -2);
-    lua_createtable(L, callbacks, 0);
+    lua_createtable(L, size.callbacks, 0);
     lua_setuservalue(L, -2);
     lua_pushvalue(L, -1);
     lua_rawseti(L, objects, key.into());
+    hurry_collector(L, size.beside);
     object.addr()
+}
+
+/// Has the collector go on as if so many KiB had been allocated. In a finalizer, or where a script has stopped it, it does
+/// not run; Lua 5.1 cannot tell that.
+unsafe fn hurry_collector(L: *mut lua_State, kib: c_int) {
+    // mlua's Lua 5.1, which LuaJIT is for it too, does not have it
+    #[cfg(any(feature = "lua51", feature = "luajit"))]
+    const LUA_GCISRUNNING: c_int = 9;
+    if kib > 0 && cfg!(not(feature = "lua51")) && lua_gc(L, LUA_GCISRUNNING, 0) != 0 {
+        lua_gc(L, LUA_GCSTEP, kib);
+    }
 }
 
 /// `__gc`.

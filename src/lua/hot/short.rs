@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 
 use mlua::ffi::*;
 
+use super::object::Size;
 use super::{guarded, object, publish, state, string, trampoline};
 use crate::lua::State;
 use crate::lua::nodemcu::quick::{self, Store};
@@ -38,7 +39,7 @@ unsafe fn client_fast(L: *mut lua_State) -> Option<c_int> {
     }
     let key = guarded(L, || state.next_key().ok())?;
     // before the arguments are looked at: what is allocated here may run a finalizer that changes them
-    let address = object::make(L, lua_upvalueindex(METATABLE), lua_upvalueindex(OBJECTS), key, slot::ARRAY);
+    let address = object::make(L, lua_upvalueindex(METATABLE), lua_upvalueindex(OBJECTS), key, Size::CLIENT);
     let mut values = [Plain::Nil; KEYS.len()];
     let is_read = if first == LUA_TTABLE {
         fields(L, 1, &KEYS, &mut values)

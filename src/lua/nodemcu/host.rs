@@ -10,7 +10,7 @@ use mlua::{Table, Value};
 use crate::client::reactor;
 use crate::lua::args::Args;
 use crate::lua::event_queue::Entry;
-use crate::lua::hot::object;
+use crate::lua::hot::object::{self, Size};
 use crate::lua::peer::slot;
 use crate::lua::{Maker, Reply, State, hot, reply};
 
@@ -54,7 +54,7 @@ fn resolve(state: &Rc<State>, args: &Args<'_>) -> Reply {
     let callback = args.at(2).function()?;
     let key = state.next_key()?;
     let object =
-        object::create(args.lua, state, &args.lua.named_registry_value(METATABLE)?, key, slot::TIMER)?;
+        object::create(args.lua, state, &args.lua.named_registry_value(METATABLE)?, key, Size::SMALL)?;
     hot::set_slot(args.lua, &object, slot::TIMER, Value::Function(callback))?;
     state.anchor(key, &object)?;
     state.lookups.0.set(state.lookups.0.get() + 1);

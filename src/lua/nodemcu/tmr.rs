@@ -17,7 +17,7 @@ use crate::client::reactor;
 use crate::lua::args::{Args, Raise};
 use crate::lua::event_loop::{Call, How, With};
 use crate::lua::event_queue::Entry;
-use crate::lua::hot::object;
+use crate::lua::hot::object::{self, Size};
 use crate::lua::peer::slot;
 use crate::lua::{Maker, Reply, State, hot, reply};
 
@@ -224,7 +224,7 @@ pub(crate) fn now(state: &State) -> u32 {
 
 fn create(state: &State, lua: &Lua) -> Result<AnyUserData, Raise> {
     let key = state.next_key()?;
-    let object = object::create(lua, state, &lua.named_registry_value(METATABLE)?, key, slot::TIMER)?;
+    let object = object::create(lua, state, &lua.named_registry_value(METATABLE)?, key, Size::SMALL)?;
     let timer = Timer {
         key,
         address: object.to_pointer().addr(),
