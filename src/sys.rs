@@ -3,9 +3,10 @@
 #![allow(unsafe_code)]
 
 use std::mem::MaybeUninit;
-use std::panic;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Once, OnceLock};
+use std::time::{Duration, Instant};
+use std::{panic, process, thread};
 
 /// Set in a child of `fork`, where the threads and the state of the locks of its parent are gone.
 static FORKED: AtomicBool = AtomicBool::new(false);
@@ -55,6 +56,32 @@ extern "C" fn run_at_exit() {
         // A panic must not leave a function that C calls; at this point nobody is left to tell.
         let _ = panic::catch_unwind(at_exit);
     }
+}
+
+unsafe extern "C" {
+    /// C's standard output, which Lua writes to.
+    static mut stdout: *mut libc::FILE;
+    fn ftrylockfile(file: *mut libc::FILE) -> libc::c_int;
+}
+
+/// Ends the process the way C's `exit` does, while another thread may be writing to C's standard output: `exit` pays no
+/// regard to that, and would write the same bytes again. A thread that does not get on with writing is not waited for: then
+/// nothing more is written, but what [`install`] was given is done all the same.
+pub fn exit_beside_a_writer(status: i32) -> ! {
+    const LIMIT: Duration = Duration::from_millis(500);
+    const LOOK: Duration = Duration::from_micros(100);
+    let deadline = Instant::now() + LIMIT;
+    // SAFETY: the C library has made `stdout` before `main`, and nobody closes a file of its; the lock may be asked for at
+    // any time. It is kept: from here on nobody writes but `exit`.
+    while unsafe { ftrylockfile(stdout) } != 0 {
+        if Instant::now() >= deadline {
+            run_at_exit();
+            // SAFETY: ends the process.
+            unsafe { libc::_exit(status) };
+        }
+        thread::sleep(LOOK);
+    }
+    process::exit(status)
 }
 
 /// Runs `f` with every signal blocked, so that threads that it starts never handle one: a signal belongs to the program

@@ -10,6 +10,8 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::process::{Child, Command};
+use std::thread;
+use std::time::Duration;
 
 use device::{LIMIT, accept, finish, folder, run, runner, start, wait};
 use front_process::Front;
@@ -246,14 +248,12 @@ fn interrupt(child: &Child) {
 }
 
 /// Interrupts a script that is connected to us and does `first` and `then` in its callback; what we got after its CONNECT.
-/// It writes without a buffer: the C library writes one at the exit that another thread has just written and not emptied.
 fn interrupted(first: &str, then: &str) -> Vec<u8> {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let source = format!(
-        "io.stdout:setvbuf('no')
-         local c = mqtt.Client('interrupted')
-         c:connect('127.0.0.1', {port}, function() {first} io.write('up\\n') {then} end)"
+        "local c = mqtt.Client('interrupted')
+         c:connect('127.0.0.1', {port}, function() {first} io.write('up\\n') io.flush() {then} end)"
     );
     let mut child = start(with(&["-"]), &source);
     let mut stream = accept(&listener);
@@ -278,6 +278,42 @@ fn ctrl_c_says_goodbye_and_ends_with_130() {
 #[test]
 fn ctrl_c_ends_a_script_that_computes() {
     assert_eq!(interrupted("c:publish('t', '')", "while true do end"), [0x30, 3, 0, 1, b't', 0xE0, 0]);
+}
+
+const COUNTS: &str = "local n = 0 while true do n = n + 1 io.write(n .. '\\n') end";
+
+#[test]
+fn ctrl_c_writes_nothing_twice() {
+    for _ in 0..10 {
+        let mut child = start(with(&["-"]), COUNTS);
+        let mut first = vec![0; 100_000];
+        child.stdout.as_mut().unwrap().read_exact(&mut first).unwrap();
+        interrupt(&child);
+        let it = wait(child);
+        assert_eq!(it.status, Some(130));
+        let all = String::from_utf8(first).unwrap() + &it.out;
+        let mut counted = all.split_inclusive('\n').zip(1..);
+        let wrong = counted.find(|(line, n)| *line != format!("{n}\n"));
+        assert_eq!(wrong, None);
+    }
+}
+
+#[test]
+fn ctrl_c_ends_a_script_whose_output_nobody_reads() {
+    let mut child = start(with(&["-"]), COUNTS);
+    let output = child.stdout.take().unwrap();
+    let mut waiting = 0;
+    // until the pipe is full, so that no more can be written
+    loop {
+        let now = rustix::io::ioctl_fionread(&output).unwrap();
+        if now > 0 && now == waiting {
+            break;
+        }
+        waiting = now;
+        thread::sleep(Duration::from_millis(50));
+    }
+    interrupt(&child);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
 }
 
 #[test]

@@ -328,7 +328,7 @@ fn exit_on_interrupt() -> std::io::Result<()> {
     signal_hook::low_level::pipe::register(signal_hook::consts::SIGINT, handler)?;
     thread::Builder::new().name("interrupts".into()).spawn(move || {
         if interrupts.read_exact(&mut [0]).is_ok() {
-            std::process::exit(INTERRUPTED);
+            mqtt::sys::exit_beside_a_writer(INTERRUPTED);
         }
     })?;
     Ok(())

@@ -14,6 +14,7 @@ end
 
 -- Calls fn when the collector comes to it. Lua 5.1 has finalizers of userdata only.
 local function on_collection(fn)
+  local newproxy = rawget(_G, "newproxy")
   if newproxy then
     getmetatable(newproxy(true)).__gc = fn
   else
