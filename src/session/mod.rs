@@ -29,7 +29,7 @@
 //! | `ids.rs` | packet ids in use |
 //! | `subscriptions.rs` | requests without their answer, filters to renew |
 //! | `transmit.rs` | bytes on their way to the socket |
-//! | `event.rs` | what happened, for the application |
+//! | `event.rs`, `events.rs` | what can happen, and what has: for the application |
 //! | `chunks.rs` | buffers that were read into and hold messages |
 //! | `on_demand.rs` | memory for those of them that are in use |
 //! | `timer.rs`, `trace.rs`, `config.rs`, `error.rs`, `fuzz.rs` | deadlines, log lines, plain values, fuzzing |
@@ -39,6 +39,7 @@ mod config;
 mod elsewhere;
 mod error;
 mod event;
+mod events;
 #[doc(hidden)]
 pub mod fuzz;
 mod ids;
@@ -59,7 +60,8 @@ use std::time::{Duration, Instant};
 pub use chunks::BUFFER;
 pub use config::{Config, Keep, Limits, Resubscribe, Stats};
 pub use error::{Error, Refused};
-pub use event::{Event, Events, Granted, Token};
+pub use event::{Event, Granted, Token};
+pub use events::Events;
 pub use trace::TARGET as TRACE_TARGET;
 
 use crate::codec::{Connect, Deframer, Delivery, PacketId, Publish, Qos, Version, v4};
