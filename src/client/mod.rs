@@ -261,8 +261,8 @@ impl Client {
         self.shared.serve(events)
     }
 
-    /// The caller no longer waits. If it does not wait again within two to four milliseconds, reading goes on in the
-    /// background.
+    /// The caller no longer waits. If it does not wait again within two to four milliseconds (one to two where it has only
+    /// just connected), reading goes on in the background.
     pub fn give_back(&self) {
         self.shared.give_back();
     }

@@ -38,7 +38,7 @@ use crate::session::Events;
 /// much the calls that put the alarm off are more than one in a hundred messages there and back on one core.)
 const LEASE: Duration = Duration::from_millis(4);
 
-/// One that has done something on it and has not waited yet keeps it for so long: its program may wait elsewhere.
+/// One that has just done something on it keeps it for so long: its program may wait elsewhere.
 const FIRST_LEASE: Duration = Duration::from_millis(2);
 
 /// With so much at once the task does better, as it reads on while the caller deals with what has come. Not so …
@@ -85,8 +85,8 @@ enum Who {
 pub enum Served {
     /// Nothing: the socket is still lent.
     Nothing,
-    /// It was no longer the caller's to read: the connection has ended, or ends.
-    Ended,
+    /// It is not, or no longer, the caller's to read: it was given back, the task has taken it, or the connection ends.
+    NotLent,
     /// Something, and the socket was given back.
     Read {
         /// Something is to be sent by that.
@@ -146,7 +146,7 @@ impl Shared {
     pub(super) fn serve(&self, events: Option<&mut Events>) -> Served {
         let mut inner = self.lock();
         if inner.reader.who != Who::Caller {
-            return Served::Ended; // closed or replaced meanwhile
+            return Served::NotLent; // closed or replaced meanwhile
         }
         let Some(socket) = inner.direct().cloned() else {
             if farewell_is_silent(&inner) {
@@ -155,20 +155,21 @@ impl Shared {
             // A connection that says goodbye: its end, almost always. If not, the task reads on.
             (inner.reader.who, inner.reader.ended) = (Who::Task, true);
             reactor::here(|| wake(inner));
-            return Served::Ended;
+            return Served::NotLent;
         };
         let now = self.clock.now();
-        let mut events = events.filter(|_| !inner.is_sink_told());
+        let events = events.filter(|_| !inner.is_sink_told());
         let came = with_input(|input| match read(&socket, input) {
             Ok(0) => {
                 inner.reader.end = Some(Box::new(End::Eof));
                 true
             }
             Ok(n) => {
-                let borrowed = events.as_mut().is_some_and(|events| inner.session.events().borrow(events));
+                let events =
+                    events.and_then(|events| inner.session.events().borrow(events).then_some(events));
                 let outcome = inner.take_input(now, input, n);
-                if let Some(events) = &mut events {
-                    inner.session.events().hand_over(events, borrowed);
+                if let Some(events) = events {
+                    inner.session.events().hand_over(events);
                 }
                 inner.reader.end = outcome.err().map(|error| Box::new(End::from(error)));
                 true

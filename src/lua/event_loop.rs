@@ -9,10 +9,10 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::State;
 use super::event_queue::Entry;
 use super::peer::{Peer, slot};
-use super::waiter::{MAX_SOCKETS, Sockets};
+use super::waiter::MAX_SOCKETS;
+use super::{State, log};
 use crate::client::Served;
 use crate::net::Tcp;
 use crate::session::{Event, Events, Token};
@@ -470,26 +470,36 @@ impl State {
 
     /// Waits until there is something to dispatch.
     pub(crate) fn wait(&self, deadline: Deadline) -> Outcome {
-        let waiter = self.waiter.borrow();
-        // what is not before the end of the longest wait need not be compared with a clock
-        if deadline.0.is_some_and(|at| !waiter.rings_before(at)) && deadline.passed() {
-            return if self.queue.len() > 0 { Outcome::Ready } else { Outcome::TimedOut };
+        // first of all: a socket that is lent and given back again and again without a look at it would be read by nobody
+        if self.queue.len() > 0 {
+            return Outcome::Ready;
         }
-        drop(waiter);
+        // what is not before the end of the longest wait need not be compared with a clock
+        let may_have_passed = |at| !self.waiter.borrow().rings_before(at);
+        if deadline.0.is_some_and(may_have_passed) && deadline.passed() {
+            return Outcome::TimedOut;
+        }
         // without one of its own left a child waits on its parent's, and may be late
         let _ = self.own_descriptors();
-        let mut lent = self.lend();
+        let mut lent = [const { None }; MAX_SOCKETS];
+        lent[0] = self.lend(0);
+        if lent[0].as_ref().is_some_and(|lent| self.has_answer(lent)) {
+            return Outcome::Ready;
+        }
+        for (n, place) in lent.iter_mut().enumerate().skip(1) {
+            *place = self.lend(n);
+        }
         let give_back = |peer: &Rc<Peer>| peer.client.give_back();
-        if self.has_answer(&mut lent[0]) || !self.queue.begin_wait() {
+        if !self.queue.begin_wait() {
             lent.iter().flatten().for_each(|(_, peer)| give_back(peer));
             return Outcome::Ready;
         }
         let outcome = self.waiter.borrow_mut().wait(deadline.0, &mut lent, give_back);
-        self.queue.end_wait();
+        let is_first = self.queue.end_wait();
         let (happened, readable) = outcome.unwrap_or_default();
         for (lent, is_readable) in lent.iter().zip(readable) {
             let Some((_, peer)) = lent else { continue };
-            if !(is_readable && self.serve(peer)) {
+            if !(is_readable && self.serve(peer, is_first)) {
                 give_back(peer);
             }
         }
@@ -500,42 +510,35 @@ impl State {
         }
     }
 
-    /// The sockets that Lua may read from while it waits: those of the clients that had events last. A message that
-    /// comes there runs its callback without another thread in between.
-    fn lend(&self) -> Sockets<Rc<Peer>> {
-        let mut lent = [const { None }; MAX_SOCKETS];
-        let recent = self.cursor.recent.get();
-        for (key, place) in recent.iter().take_while(|key| **key != STATE).zip(&mut lent) {
-            let peer = self.peers.get(*key);
-            *place = peer.and_then(|peer| Some((peer.client.lend()?, peer)));
-        }
-        lent
+    /// The socket of one of the clients that had events last, the newest first, for Lua to read from while it waits. A message
+    /// that comes there runs its callback without another thread in between.
+    fn lend(&self, n: usize) -> Option<(Tcp, Rc<Peer>)> {
+        let key = self.cursor.recent.get()[n];
+        let peer = Some(key).filter(|key| *key != STATE).and_then(|key| self.peers.get(key))?;
+        Some((peer.client.lend()?, peer))
     }
 
     /// Whether something has come on a socket that nobody has waited for: on one core the broker has often answered CONNECT
     /// before the call that sent it returns. (With messages it is about half of the time, so it is no gain to look.)
-    fn has_answer(&self, lent: &mut Option<(Tcp, Rc<Peer>)>) -> bool {
-        let is_new = |lent: &&mut (Tcp, _)| !self.waiter.borrow().knows(&lent.0);
-        let came = lent.as_mut().filter(is_new).is_some_and(|(_, peer)| self.serve(peer));
-        if came {
-            *lent = None;
-        }
-        came
+    fn has_answer(&self, (socket, peer): &(Tcp, Rc<Peer>)) -> bool {
+        !self.waiter.borrow().knows(socket) && self.serve(peer, true)
     }
 
-    /// Reads from a client's socket. What comes there need not go through the queue if nothing else is at hand. False: there
-    /// was nothing, and the socket is still lent.
-    fn serve(&self, peer: &Rc<Peer>) -> bool {
+    /// Reads from a client's socket. What comes there need not go through the queue if it `is_first`, nothing else is at hand,
+    /// and nobody wants log lines, which do. False: there was nothing, and the socket is still lent.
+    fn serve(&self, peer: &Rc<Peer>, is_first: bool) -> bool {
         let mut current = self.cursor.current.borrow_mut();
         let mut events = self.cursor.events.borrow_mut();
         let is_free = current.is_none() && events.is_empty() && !self.cursor.is_pinned();
-        let served = peer.client.serve(is_free.then_some(&mut *events));
+        let is_direct = is_first && is_free && !log::anybody_listens();
+        let served = peer.client.serve(is_direct.then_some(&mut *events));
         if served == (Served::Read { unsent: true }) {
             self.peers.mark_dirty(peer);
         }
-        if is_free && !events.is_empty() {
+        if is_direct && !events.is_empty() {
             *current = Some(peer.clone());
             self.cursor.note(peer.key);
+            self.queue.unsettle(); // an error in a callback may leave the loop before the others have run
         }
         served != Served::Nothing
     }

@@ -184,9 +184,11 @@ impl EventQueue {
         true
     }
 
-    /// Ends what [`begin_wait`](Self::begin_wait) began.
-    pub(crate) fn end_wait(&self) {
-        self.0.lock().waiting = false;
+    /// Ends what [`begin_wait`](Self::begin_wait) began; whether there are still no entries.
+    pub(crate) fn end_wait(&self) -> bool {
+        let mut inner = self.0.lock();
+        inner.waiting = false;
+        inner.entries.is_empty()
     }
 }
 
@@ -268,14 +270,14 @@ mod tests {
                 scope.spawn(|| queue.push(Entry::Client(7)));
             });
             assert!(readable(fd, &queue));
-            queue.end_wait();
+            assert!(!queue.end_wait());
             queue.push(Entry::Client(8));
             assert!(matches!(queue.pop(), Some(Entry::Client(7))));
             assert!(matches!(queue.pop(), Some(Entry::Client(8))));
         }
         assert!(queue.begin_wait());
         assert!(!readable(fd, &queue), "what is left of the wait before does not end this one");
-        queue.end_wait();
+        assert!(queue.end_wait());
         queue.push(Entry::Client(9));
         assert!(!readable(fd, &queue));
     }

@@ -37,6 +37,12 @@ pub(super) fn subscribe_trace(queue: &Arc<EventQueue>, wanted: bool) {
     change(queue, |listener| listener.trace = wanted);
 }
 
+/// Whether any state wants lines.
+#[inline]
+pub(super) fn anybody_listens() -> bool {
+    LOG.load(Ordering::Relaxed) || TRACE.load(Ordering::Relaxed)
+}
+
 /// The state ends.
 pub(super) fn unsubscribe(queue: &Arc<EventQueue>) {
     change(queue, |listener| (listener.log, listener.trace) = (false, false));

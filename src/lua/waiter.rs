@@ -1,8 +1,8 @@
 //! What the Lua thread sleeps on: the descriptor of its queue, sockets that it has been lent, and a timer.
 //!
-//! Everything stays registered from one wait to the next, and no wait gives the system a time: with one message under way
-//! poll(2) with a timeout took a microsecond more. So the timer is set when it would ring too late, and else rings for
-//! nothing now and then. A socket that is waited for the first time is not registered yet: many a connection only waits
+//! What is waited for again stays registered from one wait to the next, and no wait gives the system a time: with one message
+//! under way poll(2) with a timeout took a microsecond more. So the timer is set when it would ring too late, and else rings
+//! for nothing now and then. A socket that is waited for the first time is not registered yet: many a connection only waits
 //! once, for the broker's word that it is accepted, and to be registered for that costs more than it saves.
 
 use std::mem::MaybeUninit;

@@ -61,7 +61,7 @@ fn what_the_caller_reads_is_handed_to_it_unless_something_waits_to_be_taken() {
         readable(&socket);
         assert_eq!(tested.client.serve(Some(&mut events)), Served::Read { unsent: false });
         assert!(matches!(events.pop(), Some(Event::Message { payload: b"1", .. })) && events.is_empty());
-        assert_eq!(tested.client.serve(Some(&mut events)), Served::Ended, "it has given the socket back");
+        assert_eq!(tested.client.serve(Some(&mut events)), Served::NotLent, "it has given the socket back");
         lend(&tested.client);
     }
     peer.send(&message("t", b"2"));
@@ -184,7 +184,7 @@ fn close_ends_a_lease() {
     peer.send(&message("t", b"too late"));
     readable(&socket);
     tested.client.close();
-    assert_eq!(tested.client.serve(None), Served::Ended, "it is no longer the caller's to read");
+    assert_eq!(tested.client.serve(None), Served::NotLent, "it is no longer the caller's to read");
     tested.client.give_back();
     peer.expect(&DISCONNECT);
     peer.expect_eof();

@@ -218,6 +218,23 @@ describe("mqtt.fileno", function()
     assert.is_false(readable(0))
   end)
 
+  it("is readable when an error has left the loop before all had run", function()
+    local client, peer = support.pair()
+    local calls = 0
+    client:on("message", function()
+      calls = calls + 1
+      if calls == 1 then error("on purpose") end
+    end)
+    while mqtt.poll() > 0 do end -- luacheck: ignore 542
+    assert.is_false(readable(0))
+    peer:send(packet(0x30, text("m")):rep(2))
+    assert.is_false((pcall(mqtt.wait, function() return calls == 2 end, 5)))
+    assert.are.equal(1, calls)
+    assert.is_true(readable(0))
+    assert.are.equal(1, mqtt.poll())
+    assert.is_false(readable(0))
+  end)
+
   it("covers timers", function()
     local fired = false
     after(10, function() fired = true end)
@@ -299,6 +316,27 @@ end)
 
 describe("waiting", function()
   after_each(support.finish)
+
+  it("looks at the socket although callbacks publish without end", function()
+    local client, peer = support.pair()
+    local published, late = 0, {}
+    peer.link:settimeout(0)
+    client:on("message", function(_, _, data)
+      late[#late + 1] = published - tonumber(data)
+      if #late == 5 then mqtt.stop() end
+    end)
+    client:on("puback", function()
+      published = published + 1
+      peer.link:receive(65536)
+      if published % 5000 == 0 then peer:send(packet(0x30, text("m") .. published)) end
+      client:publish("t", "", 0, 0)
+    end)
+    mqtt.run(0.01) -- so that it has waited for the socket before
+    client:publish("t", "", 0, 0)
+    assert.is_true(mqtt.run(20))
+    table.sort(late)
+    assert(late[3] < 5000, late[3])
+  end)
 
   it("uses no processor time", function()
     local broker = support.broker()

@@ -107,6 +107,18 @@ end)
 describe("mqtt.trace", function()
   after_each(support.finish)
 
+  it("tells of a packet before the callback that it leads to", function()
+    local client, peer = support.pair()
+    local order = {}
+    mqtt.trace(function(line) order[#order + 1] = line:match("PUBLISH") end)
+    client:on("message", function(_, _, data) order[#order + 1] = data end)
+    for n = 1, 3 do
+      peer:send(support.packet(0x30, support.text("t") .. n))
+      kit.eventually(function() return #order == 2 * n end)
+    end
+    assert.are.same({ "PUBLISH", "1", "PUBLISH", "2", "PUBLISH", "3" }, order)
+  end)
+
   it("has a line per packet, without payloads and passwords", function()
     local lines = {}
     mqtt.trace(function(line) lines[#lines + 1] = line end)

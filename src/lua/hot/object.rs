@@ -1,5 +1,5 @@
-//! The userdata of clients, timers and lookups. All that such a one holds is its key; what it stands for is found by that or
-//! by its address. Made without mlua, which allocates a cell beside each and looks for its type when it goes: a quarter of
+//! The userdata of clients, timers and lookups. All that such a one holds is its key, by which is found what it stands for.
+//! Made without mlua, which allocates a cell beside each and looks for its type when it goes: a quarter of
 //! what making a client took, and 100 B of each.
 
 use std::ffi::c_int;
@@ -104,16 +104,17 @@ pub(super) unsafe fn make(
     object.addr()
 }
 
-/// Has the collector go on as if so many KiB had been allocated. In a finalizer, or where a script has stopped it, it does
-/// not run; Lua 5.1 cannot tell that.
+/// Has the collector go on as if so many KiB had been allocated; not in a finalizer, nor where a script has stopped it.
+#[cfg(any(feature = "lua53", feature = "lua54"))]
 unsafe fn hurry_collector(L: *mut lua_State, kib: c_int) {
-    // mlua's Lua 5.1, which LuaJIT is for it too, does not have it
-    #[cfg(any(feature = "lua51", feature = "luajit"))]
-    const LUA_GCISRUNNING: c_int = 9;
-    if kib > 0 && cfg!(not(feature = "lua51")) && lua_gc(L, LUA_GCISRUNNING, 0) != 0 {
+    if kib > 0 && lua_gc(L, LUA_GCISRUNNING, 0) == 1 {
         lua_gc(L, LUA_GCSTEP, kib);
     }
 }
+
+/// The others cannot be told so: a step there begins a round, be it time for one or not.
+#[cfg(not(any(feature = "lua53", feature = "lua54")))]
+unsafe fn hurry_collector(_: *mut lua_State, _: c_int) {}
 
 /// `__gc`.
 unsafe extern "C-unwind" fn collect(L: *mut lua_State) -> c_int {

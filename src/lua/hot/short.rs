@@ -89,6 +89,7 @@ unsafe fn connect_fast(L: *mut lua_State) -> Option<c_int> {
     if let Some(key) = changes.moves {
         move_object(L, key, OBJECTS, ANCHORS);
     }
+    // still the one that was found: nothing since then may have run the collector
     guarded(L, || state.peers.with_device(address, |peer| quick::connect(state, peer, &request)));
     lua_pushboolean(L, 1);
     Some(1)

@@ -238,7 +238,8 @@ fn create(state: &State, lua: &Lua) -> Result<AnyUserData, Raise> {
 
 fn find(state: &State, lua: &Lua, value: &Value) -> Option<Target> {
     let Value::UserData(object) = value else { return None };
-    let timer = state.timers.by_key.borrow().get(&object::key(lua, object)?).cloned()?;
+    let key = object::key(lua, object)?;
+    let timer = state.timers.by_key.borrow().get(&key).cloned()?;
     // what looks like its key may have been another userdata's
     (timer.address == object.to_pointer().addr()).then(|| Target { timer, object: object.clone() })
 }
