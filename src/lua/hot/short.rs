@@ -10,7 +10,7 @@ use mlua::ffi::*;
 use super::object::Size;
 use super::{guarded, object, publish, state, string, trampoline};
 use crate::lua::State;
-use crate::lua::nodemcu::quick::{self, Store};
+use crate::lua::nodemcu::quick::{self, Changes, Store};
 use crate::lua::nodemcu::settings::{KEYS, POSITIONS};
 use crate::lua::nodemcu::tmr;
 use crate::lua::peer::slot;
@@ -83,12 +83,7 @@ unsafe fn connect_fast(L: *mut lua_State) -> Option<c_int> {
     let request = guarded(L, || quick::request(state, &values))?;
     let changes =
         guarded(L, || state.peers.with_device(address, |peer| quick::begin(state, peer, &request)))??;
-    lua_getuservalue(L, 1);
-    store(L, slot::OK, changes.ok);
-    store(L, slot::NOK, changes.nok);
-    if let Some(key) = changes.moves {
-        move_object(L, key, OBJECTS, ANCHORS);
-    }
+    apply(L, changes, OBJECTS, ANCHORS);
     // still the one that was found: nothing since then may have run the collector
     guarded(L, || state.peers.with_device(address, |peer| quick::connect(state, peer, &request)));
     lua_pushboolean(L, 1);
@@ -103,12 +98,7 @@ unsafe fn close_fast(L: *mut lua_State) -> Option<c_int> {
     let state = state(L);
     let address = device(L, state)?;
     let changes = guarded(L, || state.peers.with_device(address, |peer| quick::close(state, peer)))??;
-    lua_getuservalue(L, 1);
-    store(L, slot::OK, changes.ok);
-    store(L, slot::NOK, changes.nok);
-    if let Some(key) = changes.moves {
-        move_object(L, key, ANCHORS, OBJECTS);
-    }
+    apply(L, changes, ANCHORS, OBJECTS);
     Some(0)
 }
 
@@ -166,6 +156,19 @@ unsafe fn plain<'a>(L: *mut lua_State, n: c_int) -> Plain<'a> {
     }
 }
 
+/// Makes the changes to the client that is self; it moves, if it does, from one table of objects to the other.
+unsafe fn apply(L: *mut lua_State, changes: Changes, from: c_int, to: c_int) {
+    lua_getuservalue(L, 1);
+    store(L, slot::OK, changes.ok);
+    store(L, slot::NOK, changes.nok);
+    if let Some(key) = changes.moves {
+        lua_pushvalue(L, 1);
+        lua_rawseti(L, lua_upvalueindex(to), key.into());
+        lua_pushnil(L);
+        lua_rawseti(L, lua_upvalueindex(from), key.into());
+    }
+}
+
 /// Sets a callback; the table of callbacks is on top of the stack.
 #[inline]
 unsafe fn store(L: *mut lua_State, slot: c_int, what: Store) {
@@ -175,12 +178,4 @@ unsafe fn store(L: *mut lua_State, slot: c_int, what: Store) {
         Store::Argument(n) => lua_pushvalue(L, n + 1), // self is not counted
     }
     lua_rawseti(L, -2, slot.into());
-}
-
-/// Moves the object that is self from one table of objects to another.
-unsafe fn move_object(L: *mut lua_State, key: u32, from: c_int, to: c_int) {
-    lua_pushvalue(L, 1);
-    lua_rawseti(L, lua_upvalueindex(to), key.into());
-    lua_pushnil(L);
-    lua_rawseti(L, lua_upvalueindex(from), key.into());
 }
