@@ -347,7 +347,9 @@ describe("what scripts hold", function()
   it("has a finalizer that does no harm, whatever it is called with", function()
     local client, timer = mqtt.Client("sturdy"), tmr.create()
     local finalize = debug.getmetatable(client).__gc
-    for _, other in ipairs { io.stdout, {}, 5, "client", finalize, coroutine.create(function() end) } do finalize(other) end
+    for _, other in ipairs { io.stdout, {}, 5, "client", finalize, coroutine.create(function() end) } do
+      finalize(other)
+    end
     finalize()
     assert.are.equal("idle", client:state())
     finalize(client)
