@@ -1,4 +1,4 @@
-//! What std does not offer of the operating system: fork and exit hooks, the signal mask. The only unsafe code outside
+//! What std does not offer of the operating system: fork and exit hooks, C's standard output, the signal mask. The only unsafe code outside
 //! `lua/hot`; each block says why it is sound.
 #![allow(unsafe_code)]
 

@@ -11,7 +11,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::process::{Child, Command};
 use std::thread;
-use std::time::Duration;
+use std::time::Instant;
 
 use device::{LIMIT, accept, finish, folder, run, runner, start, wait};
 use front_process::Front;
@@ -302,15 +302,12 @@ fn ctrl_c_writes_nothing_twice() {
 fn ctrl_c_ends_a_script_whose_output_nobody_reads() {
     let mut child = start(with(&["-"]), COUNTS);
     let output = child.stdout.take().unwrap();
-    let mut waiting = 0;
-    // until the pipe is full, so that no more can be written
-    loop {
-        let now = rustix::io::ioctl_fionread(&output).unwrap();
-        if now > 0 && now == waiting {
-            break;
-        }
-        waiting = now;
-        thread::sleep(Duration::from_millis(50));
+    // the pipe is full when its writer, which never waits for anything else, sleeps
+    let sleeps = || fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap().contains(") S ");
+    let deadline = Instant::now() + LIMIT;
+    while rustix::io::ioctl_fionread(&output).unwrap() == 0 || !sleeps() {
+        assert!(Instant::now() < deadline, "it still writes");
+        thread::yield_now();
     }
     interrupt(&child);
     assert_eq!(child.wait().unwrap().code(), Some(130));

@@ -353,7 +353,7 @@ impl State {
     /// The events at hand have been served: finds others. None: there are some.
     fn next_batch(&self, turn: &mut Turn) -> Option<Step> {
         if !self.cursor.is_pinned() {
-            self.cursor.events.borrow_mut().reset(); // a large message is not to stay until the next one
+            self.cursor.events.borrow_mut().clear(); // a large message is not to stay until the next one
         }
         if let Some(peer) = self.cursor.current.take()
             && peer.anchored.get()

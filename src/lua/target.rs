@@ -36,14 +36,7 @@ pub(crate) fn register<K: Kind>(
     maker: &Maker<'_>,
     methods: Vec<(&'static str, Function)>,
 ) -> mlua::Result<Table> {
-    let metatable = object::metatable(maker.lua, &maker.shell, K::NAME, methods)?;
-    maker.lua.set_named_registry_value(&registered(K::NAME), &metatable)?;
-    Ok(metatable)
-}
-
-/// The name of a kind's metatable in the registry.
-fn registered(name: &str) -> String {
-    format!("nodemcu-mqtt.metatable.{name}")
+    object::register(maker.lua, &maker.shell, K::NAME, methods)
 }
 
 /// A client, what it is to its module, and its userdata.
@@ -63,8 +56,7 @@ impl<K: Kind> Target<K> {
         each: bool,
     ) -> Result<Target<K>, Raise> {
         let key = state.next_key()?;
-        let metatable: Table = lua.named_registry_value(&registered(K::NAME))?;
-        let object = object::create(lua, state, &metatable, key, Size::CLIENT)?;
+        let object = object::create(lua, state, K::NAME, key, Size::CLIENT)?;
         let face = Rc::new(face);
         let peer = enlist(state, key, object.to_pointer().addr(), config, face.clone(), each);
         Ok(Target { peer, face, object })

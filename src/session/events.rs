@@ -93,9 +93,6 @@ const GAP: u8 = 1 << 6;
 
 const _: () = assert!(RECORD == 16);
 
-/// As quickly allocated anew as an idle client would hold it for nothing.
-const TOO_LITTLE: usize = 512;
-
 /// Whether memory is kept for the next batch: not so much that it would be held for ever, and not what was hardly used.
 fn worth_keeping(used: usize, capacity: usize) -> bool {
     const ALWAYS: usize = 16 << 10;
@@ -128,10 +125,18 @@ impl Events {
         self.bytes.len() + chunks + self.records.len() * RECORD
     }
 
-    /// Exchanges `self` and `other`; `other` must have been emptied, and is cleared for new events.
+    /// Exchanges `self`, which is a client's, and `other`, which must have been emptied and is cleared for new events. The
+    /// client, which may go quiet, gets no memory that is as quickly allocated anew as it would hold it for nothing.
     pub fn swap(&mut self, other: &mut Events) {
+        const TOO_LITTLE: usize = 512;
         debug_assert!(other.is_empty(), "events would be lost");
         other.clear();
+        if other.bytes.capacity() <= TOO_LITTLE {
+            other.bytes = Vec::new();
+        }
+        if other.records.capacity() * RECORD <= TOO_LITTLE {
+            other.records = Vec::new();
+        }
         std::mem::swap(self, other);
     }
 
@@ -141,10 +146,9 @@ impl Events {
         debug_assert!(other.is_empty(), "events would be lost");
         let is_simple = self.is_empty() || self.is_only_written();
         if is_simple {
-            other.reset();
+            other.clear();
             other.records.extend_from_slice(&self.records[self.next..]);
-            self.next = self.records.len();
-            self.reset();
+            self.clear();
             std::mem::swap(self, other);
         }
         is_simple
@@ -155,19 +159,8 @@ impl Events {
         std::mem::swap(self, other);
     }
 
-    /// Forgets everything; keeps its memory while that is worth keeping for a client, which may go quiet.
+    /// Forgets everything; keeps its memory while that is worth keeping.
     pub fn clear(&mut self) {
-        if self.bytes.capacity() <= TOO_LITTLE {
-            self.bytes = Vec::new();
-        }
-        if self.records.capacity() * RECORD <= TOO_LITTLE {
-            self.records = Vec::new();
-        }
-        self.reset();
-    }
-
-    /// Forgets everything; keeps its memory while that is worth keeping for whoever takes the next events.
-    pub fn reset(&mut self) {
         self.next = 0;
         if !worth_keeping(self.bytes.len(), self.bytes.capacity()) {
             self.bytes = Vec::new();
@@ -403,16 +396,17 @@ mod tests {
 
     #[test]
     fn events_come_out_as_they_went_in_and_in_order() {
-        let mut events = Events::new();
-        events.push(Event::Connected { session_present: true });
-        events.push(Event::Message {
+        let message = Event::Message {
             topic: b"a/b",
             payload: b"x\0y",
             qos: Qos::ExactlyOnce,
             retain: true,
             dup: false,
             id: PacketId::new(9),
-        });
+        };
+        let mut events = Events::new();
+        events.push(Event::Connected { session_present: true });
+        events.push(message.clone());
         events.push(Event::Overflow { topic: b"big", payload: b"part" });
         events.push_subscribed(
             PacketId::MIN,
@@ -422,14 +416,6 @@ mod tests {
         events.push(Event::ConnectFailed { reason: -4, detail: "why" });
 
         assert_eq!(events.pop(), Some(Event::Connected { session_present: true }));
-        let message = Event::Message {
-            topic: b"a/b",
-            payload: b"x\0y",
-            qos: Qos::ExactlyOnce,
-            retain: true,
-            dup: false,
-            id: PacketId::new(9),
-        };
         assert_eq!(events.pop(), Some(message));
         assert_eq!(events.pop(), Some(Event::Overflow { topic: b"big", payload: b"part" }));
         let Some(Event::Subscribed { id: PacketId::MIN, token: Token(7), granted }) = events.pop() else {

@@ -12,8 +12,8 @@ use super::{SHELL, Shell, closure};
 use crate::lua::State;
 use crate::lua::peer::slot;
 
-/// Makes the metatable of a kind of objects, with its methods.
-pub(in crate::lua) fn metatable(
+/// Makes the metatable of the kind of objects of this name, with its methods.
+pub(in crate::lua) fn register(
     lua: &Lua,
     shell: &AnyUserData,
     name: &str,
@@ -24,7 +24,13 @@ pub(in crate::lua) fn metatable(
     metatable.raw_set("__gc", closure(lua, collect, shell)?)?;
     metatable.raw_set("__name", name)?;
     metatable.raw_set("__metatable", false)?;
+    lua.set_named_registry_value(&registered(name), &metatable)?;
     Ok(metatable)
+}
+
+/// The name of a kind's metatable in the registry.
+fn registered(name: &str) -> String {
+    format!("nodemcu-mqtt.metatable.{name}")
 }
 
 /// What an object takes.
@@ -44,14 +50,15 @@ impl Size {
     pub(in crate::lua) const SMALL: Size = Size { callbacks: 1, beside: 0 };
 }
 
-/// Makes an object of this key, with a table for its callbacks, that is found by the key.
+/// Makes an object of a registered kind and of this key, with a table for its callbacks, that is found by the key.
 pub(in crate::lua) fn create(
     lua: &Lua,
     state: &State,
-    metatable: &Table,
+    name: &str,
     key: u32,
     size: Size,
 ) -> mlua::Result<AnyUserData> {
+    let metatable: Table = lua.named_registry_value(&registered(name))?;
     // SAFETY: the closure runs protected and captures nothing that has a destructor; the two tables are its stack, and what
     // is left there is its result.
     unsafe {

@@ -29,13 +29,12 @@ impl Lookups {
     }
 }
 
-/// The metatable of what holds the callback of a lookup, in the registry.
-const METATABLE: &str = "nodemcu-mqtt.metatable.lookup";
+/// What holds the callback of a lookup.
+const LOOKUP: &str = "lookup";
 
 /// Makes the module's table.
 pub(crate) fn open(maker: &Maker<'_>) -> mlua::Result<Table> {
-    let metatable = object::metatable(maker.lua, &maker.shell, "lookup", Vec::new())?;
-    maker.lua.set_named_registry_value(METATABLE, metatable)?;
+    object::register(maker.lua, &maker.shell, LOOKUP, Vec::new())?;
     let host = maker.lua.create_table()?;
     maker.add(&host, "time", |state, args| time(state, &args))?;
     maker.add(&host, "resolve", |state, args| resolve(state, &args))?;
@@ -53,8 +52,7 @@ fn resolve(state: &Rc<State>, args: &Args<'_>) -> Reply {
     let name = args.at(1).text()?;
     let callback = args.at(2).function()?;
     let key = state.next_key()?;
-    let object =
-        object::create(args.lua, state, &args.lua.named_registry_value(METATABLE)?, key, Size::SMALL)?;
+    let object = object::create(args.lua, state, LOOKUP, key, Size::SMALL)?;
     hot::set_slot(args.lua, &object, slot::TIMER, Value::Function(callback))?;
     state.anchor(key, &object)?;
     state.lookups.0.set(state.lookups.0.get() + 1);

@@ -32,8 +32,8 @@ const MASK: u128 = 0x7FFF_FFFF;
 
 /// The objects of the timers by number, in the registry.
 const BY_NUMBER: &str = "nodemcu-mqtt.timers";
-/// What all of them have, there too.
-const METATABLE: &str = "nodemcu-mqtt.metatable.timer";
+/// What messages call one.
+const NAME: &str = "timer";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
@@ -179,7 +179,7 @@ pub(crate) fn open(maker: &Maker<'_>) -> mlua::Result<Table> {
             name,
             maker.function(name, move |state, mut args| {
                 let target = args.take_self();
-                let target = find(state, args.lua, &target).ok_or_else(|| Raise::bad_self(name, "timer"))?;
+                let target = find(state, args.lua, &target).ok_or_else(|| Raise::bad_self(name, NAME))?;
                 method(state, &target, &args)
             })?,
         ));
@@ -192,7 +192,7 @@ pub(crate) fn open(maker: &Maker<'_>) -> mlua::Result<Table> {
         let missing = maker.function(name, move |_, _| Err(Raise(format!("{whole} is not simulated"))))?;
         methods.push((name, missing));
     }
-    lua.set_named_registry_value(METATABLE, object::metatable(lua, &maker.shell, "timer", methods)?)?;
+    object::register(lua, &maker.shell, NAME, methods)?;
 
     maker.add(&tmr, "create", |state, args| reply(args.lua, create(state, args.lua)?))?;
     tmr.raw_set("now", hot::wrap_now(lua, &maker.shell)?)?;
@@ -224,7 +224,7 @@ pub(crate) fn now(state: &State) -> u32 {
 
 fn create(state: &State, lua: &Lua) -> Result<AnyUserData, Raise> {
     let key = state.next_key()?;
-    let object = object::create(lua, state, &lua.named_registry_value(METATABLE)?, key, Size::SMALL)?;
+    let object = object::create(lua, state, NAME, key, Size::SMALL)?;
     let timer = Timer {
         key,
         address: object.to_pointer().addr(),
@@ -258,7 +258,7 @@ fn by_number(state: &Rc<State>, args: &mut Args<'_>) -> Result<Target, Raise> {
     }
     let object = create(state, lua)?;
     timers.raw_set(id, &object)?;
-    find(state, lua, &Value::UserData(object)).ok_or_else(|| first.fail("timer"))
+    find(state, lua, &Value::UserData(object)).ok_or_else(|| first.fail(NAME))
 }
 
 fn register(state: &Rc<State>, target: &Target, args: &Args<'_>) -> Reply {
