@@ -52,12 +52,11 @@ use std::time::Duration;
 pub use clock::{Clock, ManualClock, Sleep};
 pub use error::ConnectError;
 pub use options::{ClientOptions, ConnectOptions, Credentials, Options, Policy, Profile, Server, Will};
-pub use reader::Served;
+pub use reader::{Lent, Served};
 pub use shutdown::shutdown_all;
 pub use system_timer::SystemTimer;
 
 use crate::codec::{PacketId, Qos};
-use crate::net;
 use crate::session::{self, Config, Events, Refused, Session, Token};
 use crate::sys;
 use shared::Shared;
@@ -249,7 +248,7 @@ impl Client {
     /// The caller is about to wait and offers to read from the socket itself meanwhile: the socket to wait on, unless the
     /// connection is none of plain TCP or is better read in the background. To be followed by
     /// [`give_back`](Self::give_back).
-    pub fn lend(&self) -> Option<net::Tcp> {
+    pub fn lend(&self) -> Option<Lent> {
         self.shared.lend()
     }
 

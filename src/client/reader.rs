@@ -80,6 +80,17 @@ enum Who {
     Lent,
 }
 
+/// A socket for a caller to wait on.
+#[derive(Debug)]
+pub struct Lent {
+    /// It does not block.
+    pub socket: net::Tcp,
+    /// The broker is on this machine.
+    pub is_near: bool,
+    /// The caller has just connected or closed, so the answer to that comes next.
+    pub is_awaited: bool,
+}
+
 /// What a caller that has been lent the socket found there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Served {
@@ -125,7 +136,7 @@ impl Reader {
 
 impl Shared {
     /// A caller begins to wait: the socket to wait on, if it is to read.
-    pub(super) fn lend(&self) -> Option<net::Tcp> {
+    pub(super) fn lend(&self) -> Option<Lent> {
         let mut inner = self.lock();
         let free = match inner.reader.who {
             Who::Task => !inner.reader.busy && !inner.is_much(),
@@ -138,7 +149,7 @@ impl Shared {
         let closing = inner.farewell.as_ref().and_then(|farewell| farewell.socket.as_ref());
         let socket = inner.direct().or(closing)?.clone();
         inner.reader.who = Who::Caller;
-        Some(socket)
+        Some(Lent { socket, is_near: inner.is_near, is_awaited: inner.reader.is_first })
     }
 
     /// Reads once. If there was something, the caller stops waiting by that. What happens is put into `events`, which are
@@ -238,7 +249,10 @@ impl Inner {
             Who::Lent if !due && self.reader.lease.as_ref().is_some_and(|lease| now < lease.deadline()) => {
                 return false;
             }
-            _ => (self.reader.who, self.reader.lease) = (Who::Task, None),
+            _ => {
+                (self.reader.who, self.reader.lease) = (Who::Task, None);
+                self.reader.is_first = false;
+            }
         }
         self.reader.busy = !self.paused;
         self.reader.busy

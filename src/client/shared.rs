@@ -75,6 +75,8 @@ pub(super) struct Inner {
     ignores_writes: bool,
     pub(super) writer: Writer,
     pub(super) reader: Reader,
+    /// The connection was up at once: the broker is on this machine.
+    pub(super) is_near: bool,
     /// The reader holds back because of [`MAX_EVENTS_BYTES`].
     pub(super) paused: bool,
     /// What is left of a connection that was ended by the caller, until it is closed.
@@ -151,6 +153,7 @@ impl Shared {
                 ignores_writes: options.ignores_writes,
                 writer: Writer::default(),
                 reader: Reader::default(),
+                is_near: false,
                 paused: false,
                 farewell: None,
                 closing: false,
@@ -403,8 +406,9 @@ impl Inner {
     /// A byte stream is up.
     ///
     /// `reader`: who reads from it at first, if others than the task may.
-    pub(super) fn opened(&mut self, direct: Option<net::Tcp>, reader: Option<Reader>) {
-        let stats = self.session.stats();
+    pub(super) fn opened(&mut self, stream: &net::Stream, reader: Option<Reader>) {
+        let (stats, direct) = (self.session.stats(), stream.direct());
+        self.is_near = stream.was_up_at_once();
         self.reader = reader.filter(|_| direct.is_some()).unwrap_or_default();
         self.writer = Writer { direct, before: (stats.bytes_in, stats.bytes_out), ..Writer::default() };
         self.paused = false;

@@ -310,7 +310,7 @@ impl Supervisor {
         let connect = introduction.unwrap_or(&profile.connect);
         inner.keep = connect.keep();
         let reader = self.shared.callers_read().then(|| Reader::lent_from(self.clock(), self.clock().now()));
-        inner.opened(stream.direct(), reader);
+        inner.opened(stream, reader);
         let Inner { session, will, .. } = &mut *inner;
         let will = match will {
             Some(replaced) if introduction.is_none() => (**replaced).as_ref(),

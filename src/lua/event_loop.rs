@@ -1,20 +1,18 @@
-//! What the loop does next, and how it waits. Nothing here touches Lua: `hot` asks for a [`Step`] and makes the call.
+//! What the loop does next. Nothing here touches Lua: `hot` asks for a [`Step`] and makes the call.
 //!
 //! Where the loop stands is kept in the [`Cursor`] of the Lua state, not in a frame of the C stack: a callback may raise
 //! an error, which leaves the loop by a long jump, or enter the loop itself; either way the next step goes on behind the
 //! event that was taken last, and nothing is lost or run twice.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, RefCell, RefMut};
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use super::State;
 use super::event_queue::Entry;
 use super::peer::{Peer, slot};
 use super::waiter::MAX_SOCKETS;
-use super::{State, log};
-use crate::client::Served;
-use crate::net::Tcp;
 use crate::session::{Event, Events, Token};
 
 /// The key of the Lua state itself, whose callbacks are those of `mqtt.log` and `mqtt.trace`.
@@ -243,6 +241,23 @@ impl Cursor {
         self.granted.borrow().get(index).map(|(filter, qos)| (std::ptr::from_ref(&**filter), *qos))
     }
 
+    /// Where the events of a client may be put without the queue: there are none, and nothing is at hand.
+    pub(crate) fn free_events(&self) -> Option<RefMut<'_, Events>> {
+        let is_free = self.current.borrow().is_none() && !self.is_pinned();
+        Some(self.events.borrow_mut()).filter(|events| is_free && events.is_empty())
+    }
+
+    /// The events that are there are those of this client.
+    pub(crate) fn begin(&self, peer: Rc<Peer>) {
+        self.note(peer.key);
+        *self.current.borrow_mut() = Some(peer);
+    }
+
+    /// The key of one of the clients that had events or connected last, the newest first.
+    pub(crate) fn recent(&self, n: usize) -> Option<u32> {
+        Some(self.recent.get()[n]).filter(|key| *key != STATE)
+    }
+
     /// This client has events, or will have soon.
     #[inline]
     pub(crate) fn note(&self, key: u32) {
@@ -373,12 +388,11 @@ impl State {
                 None => break,
                 Some(Entry::Client(key)) => {
                     let Some(peer) = self.peers.get(key) else { continue };
-                    self.cursor.note(key);
                     if self.cursor.is_pinned() {
                         self.cursor.discard(Trash::Events(self.cursor.events.take()));
                     }
                     peer.client.swap_events(&mut self.cursor.events.borrow_mut());
-                    *self.cursor.current.borrow_mut() = Some(peer);
+                    self.cursor.begin(peer);
                     return None;
                 }
                 Some(Entry::Timer(due)) => {
@@ -466,120 +480,5 @@ impl State {
         } else {
             self.queue.settle();
         }
-    }
-
-    /// Waits until there is something to dispatch.
-    pub(crate) fn wait(&self, deadline: Deadline) -> Outcome {
-        // first of all: a socket that is lent and given back again and again without a look at it would be read by nobody
-        if self.queue.len() > 0 {
-            return Outcome::Ready;
-        }
-        // what is not before the end of the longest wait need not be compared with a clock
-        let may_have_passed = |at| !self.waiter.borrow().rings_before(at);
-        if deadline.0.is_some_and(may_have_passed) && deadline.passed() {
-            return Outcome::TimedOut;
-        }
-        // without one of its own left a child waits on its parent's, and may be late
-        let _ = self.own_descriptors();
-        let mut lent = [const { None }; MAX_SOCKETS];
-        lent[0] = self.lend(0);
-        if lent[0].as_ref().is_some_and(|lent| self.has_answer(lent)) {
-            return Outcome::Ready;
-        }
-        for (n, place) in lent.iter_mut().enumerate().skip(1) {
-            *place = self.lend(n);
-        }
-        let give_back = |peer: &Rc<Peer>| peer.client.give_back();
-        if !self.queue.begin_wait() {
-            lent.iter().flatten().for_each(|(_, peer)| give_back(peer));
-            return Outcome::Ready;
-        }
-        let outcome = self.waiter.borrow_mut().wait(deadline.0, &mut lent, give_back);
-        let is_first = self.queue.end_wait();
-        let (happened, readable) = outcome.unwrap_or_default();
-        for (lent, is_readable) in lent.iter().zip(readable) {
-            let Some((_, peer)) = lent else { continue };
-            if !(is_readable && self.serve(peer, is_first)) {
-                give_back(peer);
-            }
-        }
-        match outcome {
-            Ok(_) if happened => Outcome::Ready,
-            Ok(_) if deadline.passed() => Outcome::TimedOut,
-            _ => Outcome::Tick,
-        }
-    }
-
-    /// The socket of one of the clients that had events last, the newest first, for Lua to read from while it waits. A message
-    /// that comes there runs its callback without another thread in between.
-    fn lend(&self, n: usize) -> Option<(Tcp, Rc<Peer>)> {
-        let key = self.cursor.recent.get()[n];
-        let peer = Some(key).filter(|key| *key != STATE).and_then(|key| self.peers.get(key))?;
-        Some((peer.client.lend()?, peer))
-    }
-
-    /// Whether something has come on a socket that nobody has waited for: on one core the broker has often answered CONNECT
-    /// before the call that sent it returns. (With messages it is about half of the time, so it is no gain to look.)
-    fn has_answer(&self, (socket, peer): &(Tcp, Rc<Peer>)) -> bool {
-        !self.waiter.borrow().knows(socket) && self.serve(peer, true)
-    }
-
-    /// Reads from a client's socket. What comes there need not go through the queue if it `is_first`, nothing else is at hand,
-    /// and nobody wants log lines, which do. False: there was nothing, and the socket is still lent.
-    fn serve(&self, peer: &Rc<Peer>, is_first: bool) -> bool {
-        let mut current = self.cursor.current.borrow_mut();
-        let mut events = self.cursor.events.borrow_mut();
-        let is_free = current.is_none() && events.is_empty() && !self.cursor.is_pinned();
-        let is_direct = is_first && is_free && !log::anybody_listens();
-        let served = peer.client.serve(is_direct.then_some(&mut *events));
-        if served == (Served::Read { unsent: true }) {
-            self.peers.mark_dirty(peer);
-        }
-        if is_direct && !events.is_empty() {
-            *current = Some(peer.clone());
-            self.cursor.note(peer.key);
-            self.queue.unsettle(); // an error in a callback may leave the loop before the others have run
-        }
-        served != Served::Nothing
-    }
-}
-
-/// How a wait ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// There is something to dispatch.
-    Ready,
-    /// There is not, and the time is up.
-    TimedOut,
-    /// A signal came, or may have come: let the interpreter look.
-    Tick,
-}
-
-/// When to stop waiting. It is a matter of the host's time even where clients and timers run on a virtual clock: a test
-/// that hangs has to end.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Deadline(Option<Instant>);
-
-impl Deadline {
-    pub(crate) const NEVER: Deadline = Deadline(None);
-
-    /// At this time; one that has passed is at once.
-    pub(crate) const fn at(time: Instant) -> Deadline {
-        Deadline(Some(time))
-    }
-
-    /// After this many seconds; NaN and negative ones are 0, infinite and huge ones are for ever.
-    pub(crate) fn after(seconds: f64) -> Deadline {
-        /// Thirty years.
-        const HUGE: f64 = 1e9;
-        if seconds >= HUGE {
-            return Deadline::NEVER;
-        }
-        let seconds = if seconds > 0.0 { seconds } else { 0.0 };
-        Deadline(Some(Instant::now() + Duration::from_secs_f64(seconds)))
-    }
-
-    pub(crate) fn passed(self) -> bool {
-        self.0.is_some_and(|at| Instant::now() >= at)
     }
 }

@@ -3,7 +3,8 @@
 //! | file | job |
 //! | --- | --- |
 //! | `hot` | every raw call into Lua: the trampoline, `publish`, the loops |
-//! | `event_loop` | what a loop does next, and how it waits |
+//! | `event_loop` | what a loop does next |
+//! | `waiting` | how it waits |
 //! | `event_queue` | what other threads tell Lua |
 //! | `waiter` | what the Lua thread sleeps on |
 //! | `peer` | a client as Lua sees it, and where its callbacks stand |
@@ -33,6 +34,7 @@ mod route;
 mod target;
 mod testing;
 mod waiter;
+mod waiting;
 
 use std::cell::{Cell, RefCell};
 use std::collections::hash_map::RandomState;
@@ -55,6 +57,7 @@ use nodemcu::host::Lookups;
 use nodemcu::tmr::Timers;
 use peer::Peers;
 use waiter::Waiter;
+use waiting::Patience;
 
 #[doc(hidden)]
 pub use mgos::fuzz_config;
@@ -270,6 +273,7 @@ struct State {
     anchors: Table,
     queue: Arc<EventQueue>,
     waiter: RefCell<Waiter>,
+    patience: Patience,
     cursor: Cursor,
     peers: Peers,
     timers: Timers,
@@ -308,6 +312,7 @@ impl State {
             objects,
             anchors: lua.create_table()?,
             waiter: RefCell::new(Waiter::new(&queue.descriptor()).map_err(mlua::Error::external)?),
+            patience: Patience::default(),
             queue: Arc::new(queue),
             cursor: Cursor::default(),
             peers: Peers::default(),

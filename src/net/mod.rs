@@ -60,6 +60,11 @@ impl Stream {
         }
     }
 
+    /// Whether nobody has had to wait yet: a connection of plain TCP that was up at once, as only one on the same machine is.
+    pub fn was_up_at_once(&self) -> bool {
+        matches!(self, Stream::Tcp(Plain::New(_)))
+    }
+
     /// Reads to the free memory of `buffer`, behind what is in it. A TCP socket fills memory that nobody has to clear
     /// before.
     pub fn poll_append(&mut self, cx: &mut Context<'_>, buffer: &mut Vec<u8>) -> Poll<io::Result<usize>> {

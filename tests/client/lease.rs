@@ -20,7 +20,7 @@ fn lend(client: &Client) -> Socket {
         lent = client.lend();
         lent.is_some()
     });
-    lent.expect("waited for")
+    lent.expect("waited for").socket
 }
 
 /// Waits until there is something to read: bytes, the end or an error.
@@ -135,11 +135,12 @@ fn the_answer_to_connect_is_read_by_a_caller_that_waits() {
     for (answer, outcome) in [(ACCEPTED, CONNECTED), ([0x20, 2, 0, 5], Seen::Failed(5))] {
         let mut tested = Tested::new();
         tested.client.connect(options(server.port()));
-        let socket = tested.client.lend().expect("CONNECT is out: nothing is left to be done but to wait");
+        let lent = tested.client.lend().expect("CONNECT is out: nothing is left to be done but to wait");
+        assert!(lent.is_near && lent.is_awaited);
         let mut peer = server.accept();
         peer.expect_connect();
         peer.send(&answer);
-        readable(&socket);
+        readable(&lent.socket);
         tested.client.serve(None);
         tested.client.give_back();
         assert_eq!(tested.next(), outcome);
@@ -149,7 +150,14 @@ fn the_answer_to_connect_is_read_by_a_caller_that_waits() {
 #[test]
 fn the_answer_to_connect_is_read_in_the_background_when_no_caller_waits() {
     let server = Listener::new();
-    Tested::new().connected(&server, options(server.port()));
+    let mut tested = Tested::new();
+    tested.connected(&server, options(server.port()));
+    let mut lent = None;
+    wait_until("the socket is lent", || {
+        lent = tested.client.lend();
+        lent.is_some()
+    });
+    assert!(!lent.expect("waited for").is_awaited, "a caller that waits now need not hurry");
 }
 
 #[test]
@@ -161,12 +169,13 @@ fn the_end_of_a_connection_that_was_closed_is_found_by_a_caller_that_waits() {
     tested.client.serve(None);
     assert!(matches!(tested.next(), Seen::Message(..)));
     tested.client.close();
-    let socket = tested.client.lend().expect("all is said");
+    let lent = tested.client.lend().expect("all is said");
+    assert!(lent.is_near && lent.is_awaited);
     peer.expect(&DISCONNECT);
     peer.send(&message("t", b"too late"));
     drop(peer);
     while tested.client.busy() {
-        readable(&socket);
+        readable(&lent.socket);
         if tested.client.lend().is_none() {
             break; // the rest is the task's
         }

@@ -6,8 +6,9 @@ use mlua::ffi::*;
 
 use super::{guarded, push_bytes, raise_argument, state, string};
 use crate::lua::State;
-use crate::lua::event_loop::{Call, Deadline, How, Marks, Outcome, STATE, Step, Turn, With};
+use crate::lua::event_loop::{Call, How, Marks, STATE, Step, Turn, With};
 use crate::lua::peer::slot;
+use crate::lua::waiting::{Deadline, Outcome};
 
 // The upvalues of the loops, after the shell.
 /// The objects that are not anchored, by key (weak), with the state's own callbacks; those that are; a Lua function that does
