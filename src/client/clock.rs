@@ -5,13 +5,14 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, LazyLock, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 use smol::Async;
 
+use super::moment::Moment;
 use super::reactor;
 use super::system_timer::SystemTimer;
 
@@ -30,7 +31,7 @@ impl Clock {
 
     /// A clock that stands still but for [`ManualClock::advance`].
     pub fn manual() -> (Clock, ManualClock) {
-        LazyLock::force(&BEGINNING); // this clock may stand still at what is now
+        Moment::begin(); // this clock may stand still at what is now
         let now = Instant::now();
         let wall = (now, SystemTime::now());
         let timeline = Timeline { now, wall, sleepers: Sleepers::new(), drawn: 0 };
@@ -156,23 +157,6 @@ impl Timeline {
         let due = self.sleepers.first().map(Moment::instant).filter(|at| *at <= target);
         self.now = self.now.max(due.unwrap_or(target));
         due.map(|due| self.sleepers.take_until(due))
-    }
-}
-
-/// An [`Instant`] in half of its memory, good for 584 years: every idle connection has one of its own.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Moment(u64);
-
-/// [`Moment`] 0. What is before it has passed, so no clock may stand there.
-static BEGINNING: LazyLock<Instant> = LazyLock::new(Instant::now);
-
-impl Moment {
-    fn new(at: Instant) -> Moment {
-        Moment(u64::try_from(at.saturating_duration_since(*BEGINNING).as_nanos()).unwrap_or(u64::MAX))
-    }
-
-    fn instant(self) -> Instant {
-        *BEGINNING + Duration::from_nanos(self.0)
     }
 }
 

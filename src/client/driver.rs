@@ -10,14 +10,13 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use futures_lite::{AsyncRead, AsyncWrite};
 
 use super::clock::{Clock, Sleep};
-use super::shared::Shared;
+use super::shared::Mandate;
 use crate::net::Stream;
 use crate::session;
 
@@ -92,48 +91,58 @@ impl From<session::Error> for End {
 }
 
 pub(super) struct Driver {
-    shared: Arc<Shared>,
-    generation: u64,
     stream: Stream,
-    /// Taken from the session; `out[at..]` is not written yet. While that or what is unflushed is not empty the writer is
-    /// lent out.
-    out: Vec<u8>,
-    at: usize,
-    /// So many bytes were written since the last flush: those before `at`.
-    unflushed: usize,
+    /// None: most connections have nothing to write for most of the time. While there is something to be written or flushed
+    /// the writer is lent out.
+    out: Option<Box<Outgoing>>,
     /// Writing failed. Reported once reading has nothing more to tell: the peer may have said why it hung up.
     write_error: Option<io::Error>,
     alarm: Alarm,
 }
 
+/// Bytes that were taken from the session.
+#[derive(Default)]
+struct Outgoing {
+    bytes: Vec<u8>,
+    /// So many of them are written.
+    at: usize,
+    /// So many of these were written since the last flush.
+    unflushed: usize,
+}
+
+impl Outgoing {
+    /// What is not written yet.
+    fn rest(&self) -> &[u8] {
+        &self.bytes[self.at..]
+    }
+
+    /// Gives its memory away.
+    fn emptied(&mut self) -> &mut Vec<u8> {
+        self.bytes.clear();
+        self.at = 0;
+        &mut self.bytes
+    }
+}
+
 impl Driver {
     /// For a stream on which the session's CONNECT is to be sent.
-    pub(super) fn new(shared: Arc<Shared>, generation: u64, stream: Stream) -> Driver {
-        Driver {
-            shared,
-            generation,
-            stream,
-            out: Vec::new(),
-            at: 0,
-            unflushed: 0,
-            write_error: None,
-            alarm: Alarm::default(),
-        }
+    pub(super) fn new(stream: Stream) -> Driver {
+        Driver { stream, out: None, write_error: None, alarm: Alarm::default() }
     }
 
     /// Drives until the connection ends.
-    pub(super) fn run(&mut self) -> impl Future<Output = End> {
+    pub(super) fn run(&mut self, mandate: &Mandate) -> impl Future<Output = End> {
         poll_fn(|cx| {
             let mut budget = BUDGET;
             let end = loop {
-                match self.turn(cx, &mut budget) {
+                match self.turn(mandate, cx, &mut budget) {
                     Ok(true) => {}
                     Ok(false) => return Poll::Pending,
                     Err(end) => break end,
                 }
             };
-            if let Some(mut inner) = self.shared.current(self.generation) {
-                inner.writer.begun = self.unflushed;
+            if let Some(mut inner) = mandate.current() {
+                inner.writer.begun = self.unflushed();
             }
             Poll::Ready(end)
         })
@@ -141,17 +150,17 @@ impl Driver {
 
     /// Does what can be done now; whether something has become due meanwhile. Otherwise the task is woken when there is
     /// more to do.
-    fn turn(&mut self, cx: &mut Context<'_>, budget: &mut usize) -> Result<bool, End> {
-        self.write(cx, budget)?;
+    fn turn(&mut self, mandate: &Mandate, cx: &mut Context<'_>, budget: &mut usize) -> Result<bool, End> {
+        self.write(mandate, cx, budget)?;
         let failed = self.write_error.is_some();
-        self.read(cx, budget)?;
+        self.read(mandate, cx, budget)?;
         // Not before reading: after the machine was suspended the answer to a PINGREQ may lie in the socket.
-        let now = self.shared.clock.now();
-        let mut inner = self.shared.enter(self.generation, cx).ok_or(End::Replaced)?;
+        let now = mandate.clock.now();
+        let mut inner = mandate.enter(cx).ok_or(End::Replaced)?;
         let outcome = inner.session.handle_timeout(now);
-        self.shared.release(inner);
+        mandate.release(inner);
         outcome?;
-        self.write(cx, budget)?;
+        self.write(mandate, cx, budget)?;
         if *budget == 0 {
             cx.waker().wake_by_ref();
             return Ok(false);
@@ -163,32 +172,33 @@ impl Driver {
             return Err(End::Write(error));
         }
         let next = {
-            let mut inner = self.shared.enter(self.generation, cx).ok_or(End::Replaced)?;
+            let mut inner = mandate.enter(cx).ok_or(End::Replaced)?;
             inner.reader.watch(cx);
             [inner.session.poll_timeout(), inner.lingers_until()].into_iter().flatten().min()
         };
-        Ok(self.alarm.poll(next, &self.shared.clock, cx))
+        Ok(self.alarm.poll(next, &mandate.clock, cx))
+    }
+
+    /// How many bytes the stream was given since the last flush.
+    fn unflushed(&self) -> usize {
+        self.out.as_ref().map_or(0, |out| out.unflushed)
     }
 
     /// Writes and flushes. What the stream has taken counts as sent once it is flushed: TLS and WebSocket hold bytes back
     /// until then.
-    fn write(&mut self, cx: &mut Context<'_>, budget: &mut usize) -> Result<(), End> {
+    fn write(&mut self, mandate: &Mandate, cx: &mut Context<'_>, budget: &mut usize) -> Result<(), End> {
         while self.write_error.is_none() {
-            if self.at == self.out.len() && self.unflushed == 0 {
-                self.out.clear();
-                self.at = 0;
-                let mut inner = self.shared.enter(self.generation, cx).ok_or(End::Replaced)?;
-                inner.take_bytes(self.shared.clock.now(), &mut self.out);
-                if self.out.is_empty() {
+            let out = &mut self.out;
+            if out.as_ref().is_none_or(|out| out.rest().is_empty() && out.unflushed == 0) {
+                let mut inner = mandate.enter(cx).ok_or(End::Replaced)?;
+                if !inner.take_bytes(mandate.clock.now(), || out.get_or_insert_default().emptied()) {
                     // nor what CONNECT was written from: most connections never have much to say
-                    if self.out.capacity() > KEEP || !inner.session.is_connected() {
-                        self.out = Vec::new();
-                    }
+                    out.take_if(|out| out.bytes.capacity() > KEEP || !inner.session.is_connected());
                     return Ok(());
                 }
             }
             let stuck = self.push(cx, budget);
-            if self.unflushed > 0 && !self.flush(cx)? || stuck {
+            if self.unflushed() > 0 && !self.flush(mandate, cx)? || stuck {
                 break;
             }
         }
@@ -198,13 +208,14 @@ impl Driver {
     /// Gives bytes to the stream, at most up to where a flush is due. Whether no more can be given before something
     /// changes.
     fn push(&mut self, cx: &mut Context<'_>, budget: &mut usize) -> bool {
-        while self.at < self.out.len() && self.unflushed < UNFLUSHED {
+        let Some(out) = &mut self.out else { return false };
+        while !out.rest().is_empty() && out.unflushed < UNFLUSHED {
             if *budget == 0 {
                 return true;
             }
             *budget -= 1;
-            match Pin::new(&mut self.stream).poll_write(cx, &self.out[self.at..]) {
-                Poll::Ready(Ok(n)) if n > 0 => (self.at, self.unflushed) = (self.at + n, self.unflushed + n),
+            match Pin::new(&mut self.stream).poll_write(cx, out.rest()) {
+                Poll::Ready(Ok(n)) if n > 0 => (out.at, out.unflushed) = (out.at + n, out.unflushed + n),
                 Poll::Ready(Ok(_)) => self.write_error = Some(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(Err(error)) => self.write_error = Some(error),
                 Poll::Pending => return true,
@@ -217,26 +228,27 @@ impl Driver {
     }
 
     /// Has the stream send what it was given; whether it has.
-    fn flush(&mut self, cx: &mut Context<'_>) -> Result<bool, End> {
+    fn flush(&mut self, mandate: &Mandate, cx: &mut Context<'_>) -> Result<bool, End> {
         match Pin::new(&mut self.stream).poll_flush(cx) {
             Poll::Pending => return Ok(false),
             Poll::Ready(Err(error)) => _ = self.write_error.get_or_insert(error),
             Poll::Ready(Ok(())) => {
-                let mut inner = self.shared.enter(self.generation, cx).ok_or(End::Replaced)?;
-                inner.written(self.shared.clock.now(), std::mem::take(&mut self.unflushed));
-                self.shared.release(inner);
+                let mut inner = mandate.enter(cx).ok_or(End::Replaced)?;
+                let sent = self.out.as_mut().map_or(0, |out| std::mem::take(&mut out.unflushed));
+                inner.written(mandate.clock.now(), sent);
+                mandate.release(inner);
             }
         }
         Ok(true)
     }
 
     /// Takes what came.
-    fn read(&mut self, cx: &mut Context<'_>, budget: &mut usize) -> Result<(), End> {
+    fn read(&mut self, mandate: &Mandate, cx: &mut Context<'_>, budget: &mut usize) -> Result<(), End> {
         with_input(|input| {
             loop {
                 let mut packet = {
-                    let now = self.shared.clock.now();
-                    let mut inner = self.shared.enter(self.generation, cx).ok_or(End::Replaced)?;
+                    let now = mandate.clock.now();
+                    let mut inner = mandate.enter(cx).ok_or(End::Replaced)?;
                     // first of all: nothing that comes after a violation is taken
                     if let Some(end) = inner.end_found() {
                         return Err(end);
@@ -258,11 +270,11 @@ impl Driver {
                     Poll::Ready(Ok(n)) => n,
                     Poll::Ready(Err(error)) => return Err(End::Read(error)),
                 };
-                let mut inner = self.shared.enter(self.generation, cx).ok_or(End::Replaced)?;
+                let mut inner = mandate.enter(cx).ok_or(End::Replaced)?;
                 let outcome = match packet {
-                    Some(packet) => inner.session.handle_packet(self.shared.clock.now(), packet, n),
+                    Some(packet) => inner.session.handle_packet(mandate.clock.now(), packet, n),
                     None if n == 0 => Ok(()),
-                    None => inner.take_input(self.shared.clock.now(), input, n),
+                    None => inner.take_input(mandate.clock.now(), input, n),
                 };
                 if n == 0 {
                     inner.end_reading();
@@ -271,7 +283,7 @@ impl Driver {
                 if outcome.is_ok() {
                     inner.end_reading(); // else no caller is to read what follows a violation
                 }
-                self.shared.release(inner);
+                mandate.release(inner);
                 outcome?;
             }
         })
@@ -282,16 +294,16 @@ impl Driver {
     ///
     /// Closing a socket with unread input makes the system answer with a reset, which overtakes DISCONNECT: then the
     /// broker would publish the will. Therefore everything that comes is read first.
-    pub(super) async fn say_goodbye(mut self, last_words: Vec<u8>) {
+    pub(super) async fn say_goodbye(mut self, mandate: &Mandate, last_words: Vec<u8>) {
         if self.write_error.is_some() {
             return;
         }
-        if self.at == self.out.len() {
-            (self.out, self.at) = (last_words, 0);
-        } else {
-            self.out.extend_from_slice(&last_words);
+        let out = self.out.get_or_insert_default();
+        match out.rest() {
+            [] => **out = Outgoing { bytes: last_words, ..Outgoing::default() },
+            _ => out.bytes.extend_from_slice(&last_words),
         }
-        let clock = self.shared.clock.clone();
+        let clock = mandate.clock.clone();
         let mut deadline = clock.now() + FLUSH;
         let mut alarm = Alarm::default();
         let mut said = false;
@@ -299,7 +311,7 @@ impl Driver {
         let mut drained = 0;
         poll_fn(|cx| {
             {
-                let mut inner = self.shared.lock();
+                let mut inner = mandate.lock();
                 inner.wake_by(cx);
                 if inner.cut {
                     return Poll::Ready(());
@@ -314,13 +326,13 @@ impl Driver {
             let mut budget = BUDGET;
             let is_lent = loop {
                 {
-                    let mut inner = self.shared.lock();
+                    let mut inner = mandate.lock();
                     if peer_is_done || !inner.begin_reading(clock.now(), false) {
                         break inner.reader.watch(cx);
                     }
                 }
                 let read = if budget > 0 { self.poll_discard(cx) } else { Poll::Pending };
-                self.shared.lock().end_reading();
+                mandate.lock().end_reading();
                 match read {
                     Poll::Pending => break false,
                     Poll::Ready(Ok(n)) if n > 0 => (drained, budget) = (drained + n, budget - 1),
@@ -353,11 +365,11 @@ impl Driver {
 
     /// Writes the rest of `out` and has the stream send it; false if that is not possible.
     fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        while self.at < self.out.len() {
-            match Pin::new(&mut self.stream).poll_write(cx, &self.out[self.at..]) {
+        while let Some(out) = self.out.as_mut().filter(|out| !out.rest().is_empty()) {
+            match Pin::new(&mut self.stream).poll_write(cx, out.rest()) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(false),
-                Poll::Ready(Ok(n)) => self.at += n,
+                Poll::Ready(Ok(n)) => out.at += n,
             }
         }
         Pin::new(&mut self.stream).poll_flush(cx).map(|outcome| outcome.is_ok())
@@ -379,9 +391,9 @@ impl Driver {
 }
 
 /// A sleep that is set anew only when it would come too late: deadlines mostly move back, and a wake-up that turns out
-/// too early costs less than a timer per packet. Boxed: few connections have one at a time.
+/// too early costs less than a timer per packet.
 #[derive(Default)]
-struct Alarm(Option<Box<Sleep>>);
+struct Alarm(Option<Sleep>);
 
 impl Alarm {
     /// Whether it may be `at`; if not, `cx` is woken then.
@@ -392,9 +404,9 @@ impl Alarm {
         };
         let sleep = match &mut self.0 {
             Some(armed) if armed.deadline() <= at => armed,
-            late => late.insert(Box::new(clock.sleep_until(at))),
+            late => late.insert(clock.sleep_until(at)),
         };
-        let due = Pin::new(&mut **sleep).poll(cx).is_ready();
+        let due = Pin::new(sleep).poll(cx).is_ready();
         if due {
             self.0 = None;
         }

@@ -28,7 +28,7 @@ impl Inner {
     pub(super) fn leave(&mut self, clock: &Clock, flush: bool, lends: bool) -> bool {
         let now = clock.now();
         let was_connected = self.state == State::Connected;
-        self.generation += 1;
+        self.generation = self.generation.wrapping_add(1);
         let farewell = was_connected.then(|| {
             let (bytes, socket) = self.last_words(now, flush);
             let is_over = socket.as_ref().is_some_and(|(_, is_over)| *is_over);

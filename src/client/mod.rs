@@ -35,6 +35,7 @@ mod dialogue;
 mod driver;
 pub mod error;
 mod leave;
+mod moment;
 pub mod options;
 pub mod reactor;
 mod reader;

@@ -1,6 +1,7 @@
 //! What a client's callers and its task on the reactor share, behind one lock, and every change of it that is not I/O.
 
 use std::io::{self, Write};
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Waker};
@@ -13,6 +14,7 @@ use socket2::SockRef;
 use super::dialogue::{Pause, Question};
 use super::error::ConnectError;
 use super::leave::Farewell;
+use super::moment::Moment;
 use super::options::{ClientOptions, Options, Will};
 use super::reader::Reader;
 use super::supervisor::Supervisor;
@@ -64,7 +66,7 @@ pub(super) struct Inner {
     pub(super) session: Session,
     pub(super) state: State,
     /// Which `connect` or `close` is in force; a task that was started under another one has been replaced.
-    pub(super) generation: u64,
+    pub(super) generation: u32,
     /// The newest task; kept so that the next one can wait for its end.
     task: Option<Task<()>>,
     /// Wakes the task of the connection or attempt.
@@ -112,7 +114,7 @@ pub(super) struct Writer {
     /// So many of them the task has given to the stream at the end of the connection, without a word that they are sent.
     pub(super) begun: usize,
     attention: Attention,
-    last_send: Option<Instant>,
+    last_send: Option<Moment>,
     /// What the session's counters of bytes, in and out, were when the connection began.
     pub(super) before: (u64, u64),
 }
@@ -176,20 +178,6 @@ impl Shared {
         self.inner.lock()
     }
 
-    /// The lock, for the task of `generation`, which is woken by later changes; none if it has been replaced.
-    #[inline]
-    pub(super) fn enter(&self, generation: u64, cx: &Context<'_>) -> Option<MutexGuard<'_, Inner>> {
-        let mut inner = self.current(generation)?;
-        inner.wake_by(cx);
-        Some(inner)
-    }
-
-    /// The lock, unless `generation` has been replaced.
-    #[inline]
-    pub(super) fn current(&self, generation: u64) -> Option<MutexGuard<'_, Inner>> {
-        Some(self.inner.lock()).filter(|inner| inner.generation == generation)
-    }
-
     /// Gives the lock back and tells the sink if there is something new.
     #[inline]
     pub(super) fn release(&self, mut inner: MutexGuard<'_, Inner>) {
@@ -244,7 +232,8 @@ impl Shared {
             inner.fail(&ConnectError::Setup(error));
         } else {
             let previous = inner.task.take();
-            let task = Supervisor::new(self.clone(), inner.generation, options).run(previous);
+            let mandate = Mandate::new(self.clone(), inner.generation);
+            let task = Supervisor::new(mandate, options, previous).run();
             inner.task = Some(reactor::spawn(task));
         }
         self.release(inner);
@@ -308,7 +297,7 @@ impl Shared {
             return inner.await_lease_end();
         }
         let now = self.clock.now();
-        if inner.writer.last_send.is_some_and(|at| now.saturating_duration_since(at) < QUIET) {
+        if inner.writer.last_send.is_some_and(|at| now.saturating_duration_since(at.instant()) < QUIET) {
             inner.writer.attention = Attention::Until(now + LINGER);
             return wake(inner);
         }
@@ -345,8 +334,40 @@ impl Shared {
             }
         }
     }
+}
 
-    // What the task does.
+/// What the task of one `connect` may do, and may do nothing else with once another `connect`, or a `close`, is in force.
+pub(super) struct Mandate {
+    shared: Arc<Shared>,
+    generation: u32,
+}
+
+impl Deref for Mandate {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.shared
+    }
+}
+
+impl Mandate {
+    pub(super) fn new(shared: Arc<Shared>, generation: u32) -> Mandate {
+        Mandate { shared, generation }
+    }
+
+    /// The lock, and later changes wake the task; none if it has been replaced.
+    #[inline]
+    pub(super) fn enter(&self, cx: &Context<'_>) -> Option<MutexGuard<'_, Inner>> {
+        let mut inner = self.current()?;
+        inner.wake_by(cx);
+        Some(inner)
+    }
+
+    /// The lock, unless the task has been replaced.
+    #[inline]
+    pub(super) fn current(&self) -> Option<MutexGuard<'_, Inner>> {
+        Some(self.lock()).filter(|inner| inner.generation == self.generation)
+    }
 
     /// What is left to write on a connection that the caller has ended; none if there is nothing left to be done with it,
     /// or it never was one that the broker had accepted.
@@ -355,9 +376,9 @@ impl Shared {
     }
 
     /// The task ends: if it had a connection that the caller has ended, that is really closed now.
-    pub(super) fn finished(&self, generation: u64) {
+    pub(super) fn finish(&self) {
         let mut inner = self.lock();
-        if inner.generation == generation {
+        if inner.generation == self.generation {
             inner.waker = None;
         }
         if inner.closing {
@@ -439,17 +460,20 @@ impl Inner {
         outcome
     }
 
-    /// Takes the bytes to be written, unless there are none or the writer has to linger for more.
-    pub(super) fn take_bytes(&mut self, now: Instant, buffer: &mut Vec<u8>) {
+    /// Takes the bytes to be written to an empty buffer, if there are any and the writer has not to linger for more; whether
+    /// it has.
+    pub(super) fn take_bytes<'a>(&mut self, now: Instant, buffer: impl FnOnce() -> &'a mut Vec<u8>) -> bool {
         let unsent = self.session.unsent();
         if unsent < LINGER_BYTES && self.lingers_until().is_some_and(|until| now < until) {
-            return;
+            return false;
         }
         self.writer.attention = Attention::Asleep;
         if unsent > 0 {
+            let buffer = buffer();
             self.session.take_transmit(buffer);
             self.writer.lent = buffer.len();
         }
+        unsent > 0
     }
 
     /// The bytes that wait can wait for the end of the lease.
@@ -473,7 +497,7 @@ impl Inner {
     /// The system took `n` of the bytes that were taken.
     pub(super) fn written(&mut self, now: Instant, n: usize) {
         self.writer.lent -= n;
-        self.writer.last_send = Some(now);
+        self.writer.last_send = Some(Moment::new(now));
         self.session.handle_transmitted(now, n);
     }
 
@@ -532,7 +556,7 @@ impl Inner {
         let Some(socket) = &self.writer.direct else { return };
         let bytes = self.session.transmit();
         if let Ok(n) = send(socket, &bytes[..bytes.len().min(DIRECT_BYTES)]) {
-            self.writer.last_send = Some(now);
+            self.writer.last_send = Some(Moment::new(now));
             self.session.handle_transmitted(now, n);
         }
     }

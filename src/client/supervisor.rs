@@ -10,7 +10,6 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -24,15 +23,14 @@ use super::error::ConnectError;
 use super::options::{ConnectOptions, Credentials, Options, Profile, Server};
 use super::reader::Reader;
 use super::reconnect::Backoff;
-use super::shared::{Inner, Shared};
+use super::shared::{Inner, Mandate};
 use super::{Clock, State};
 use crate::net::{self, HandshakeError};
 use crate::session::{self, Event, Keep};
 
 /// What the task of one `connect` knows.
 pub(super) struct Supervisor {
-    shared: Arc<Shared>,
-    generation: u64,
+    mandate: Mandate,
     /// Gone once there is a connection that nothing will follow.
     plan: Option<Box<Plan>>,
 }
@@ -42,6 +40,8 @@ struct Plan {
     options: Options,
     /// From the first wait on: most connections never come to one.
     backoff: Option<Backoff>,
+    /// To be waited for.
+    previous: Option<Task<()>>,
 }
 
 impl Plan {
@@ -52,7 +52,7 @@ impl Plan {
 
     /// How long to wait before the next attempt.
     fn wait(&mut self, random: f64) -> Duration {
-        let Plan { options, backoff } = self;
+        let Plan { options, backoff, .. } = self;
         let default = options.reconnect.unwrap_or_default();
         let policies = options.profiles.iter().map(|profile| profile.reconnect.unwrap_or(default));
         backoff.get_or_insert_with(|| Backoff::new(policies)).wait(random)
@@ -68,26 +68,27 @@ enum Outcome {
 }
 
 impl Supervisor {
-    pub(super) fn new(shared: Arc<Shared>, generation: u64, options: Options) -> Supervisor {
-        Supervisor { shared, generation, plan: Some(Box::new(Plan { options, backoff: None })) }
+    /// `previous` is the task of the `connect` before, which may still say goodbye.
+    pub(super) fn new(mandate: Mandate, options: Options, previous: Option<Task<()>>) -> Supervisor {
+        Supervisor { mandate, plan: Some(Box::new(Plan { options, backoff: None, previous })) }
     }
 
-    /// The task. `previous` is that of the `connect` before, which may still say goodbye.
+    /// The task.
     ///
     /// This future lives as long as the connection, so it holds little: what only some steps need is boxed and gone after
     /// them, and an `async fn` would hold its arguments twice.
     #[expect(clippy::manual_async_fn, reason = "for its size")]
-    pub(super) fn run(mut self, previous: Option<Task<()>>) -> impl Future<Output = ()> + Send {
+    pub(super) fn run(mut self) -> impl Future<Output = ()> + Send {
         async move {
-            if let Some(previous) = previous {
+            if let Some(previous) = self.plan.as_mut().and_then(|plan| plan.previous.take()) {
                 previous.await;
             }
             if AssertUnwindSafe(self.supervise()).catch_unwind().await.is_err() {
                 // a bug of ours; the panic's message has gone to standard error
                 tracing::error!(target: "mqtt", "internal error, the connection is given up");
-                give_up(&self.shared, self.generation);
+                give_up(&self.mandate);
             }
-            self.shared.finished(self.generation);
+            self.mandate.finish();
         }
     }
 
@@ -115,16 +116,16 @@ impl Supervisor {
 
     /// Waits for the next attempt, as long as nobody wants it at once; none if it is replaced.
     async fn pause(&self, until: Option<Instant>) -> Option<()> {
-        self.shared.current(self.generation)?.pause = Pause::Waiting;
+        self.mandate.current()?.pause = Pause::Waiting;
         let mut sleep = pin!(sleep(self.clock(), until));
         poll_fn(|cx| {
-            let Some(inner) = self.shared.enter(self.generation, cx) else { return Poll::Ready(None) };
+            let Some(inner) = self.mandate.enter(cx) else { return Poll::Ready(None) };
             let over = inner.pause == Pause::Over;
             drop(inner);
             if over { Poll::Ready(Some(())) } else { sleep.as_mut().poll(cx).map(Some) }
         })
         .await?;
-        self.shared.current(self.generation)?.pause = Pause::None;
+        self.mandate.current()?.pause = Pause::None;
         Some(())
     }
 
@@ -141,7 +142,7 @@ impl Supervisor {
 
     /// The profile is tried from now on; none if the attempt is replaced.
     fn begin(&self, index: usize, profile: &Profile, options: &Options) -> Option<()> {
-        let mut inner = self.shared.current(self.generation)?;
+        let mut inner = self.mandate.current()?;
         if let Some(limits) = profile.limits {
             inner.set_limits(limits);
         }
@@ -149,7 +150,7 @@ impl Supervisor {
         if options.report_attempts {
             inner.session.events().push(Event::Attempt { profile: index as u16 });
         }
-        self.shared.release(inner);
+        self.mandate.release(inner);
         Some(())
     }
 
@@ -162,12 +163,15 @@ impl Supervisor {
         async move {
             let Some(mut driver) = Box::pin(self.open()).await? else { return Ok(Outcome::Replaced) };
             self.plan.take_if(|plan| plan.options.reconnect.is_none());
-            let end = driver.run().await;
+            let end = driver.run(&self.mandate).await;
             if let Some(outcome) = self.conclude(end) {
                 return outcome;
             }
-            if let Some(last_words) = self.shared.take_last_words() {
-                Box::pin(driver.say_goodbye(last_words)).await;
+            // the words are not to have a place in this future
+            let last_words = self.mandate.take_last_words();
+            let goodbye = last_words.map(|words| Box::pin(driver.say_goodbye(&self.mandate, words)));
+            if let Some(goodbye) = goodbye {
+                goodbye.await;
             }
             Ok(Outcome::Replaced)
         }
@@ -197,13 +201,13 @@ impl Supervisor {
             None
         };
         let deadline = self.clock().now().checked_add(options.connect_timeout);
-        let dialling = self.shared.dial();
+        let dialling = self.mandate.dial();
         let Some(stream) = self.unless_replaced(pin!(self.dial(profile, deadline))).await else {
             return Ok(None);
         };
         drop(dialling);
         let stream = stream?;
-        let asks = self.shared.lock().asks_connect;
+        let asks = self.mandate.lock().asks_connect;
         let introduction = if asks {
             let mut answer =
                 Box::pin(self.ask(Event::ConnectWanted { profile: index as u16 }, Question::Connect));
@@ -216,12 +220,12 @@ impl Supervisor {
         };
         let sends =
             self.send_connect(profile, introduction.as_deref(), credentials.as_deref(), &stream, deadline);
-        Ok(sends.then(|| Driver::new(self.shared.clone(), self.generation, stream)))
+        Ok(sends.then(|| Driver::new(stream)))
     }
 
     /// How a connection ended that the caller has not ended.
     fn conclude(&self, end: End) -> Option<Result<Outcome, ConnectError>> {
-        let inner = self.shared.current(self.generation)?;
+        let inner = self.mandate.current()?;
         Some(match inner.state {
             State::Connected => Ok(Outcome::Lost(end)),
             _ => Err(why_refused(end, inner.session.unsent() > 0)),
@@ -231,13 +235,13 @@ impl Supervisor {
     /// Asks the caller by an event: the answer, or none if the attempt is replaced meanwhile.
     async fn ask(&self, event: Event<'_>, question: Question) -> Option<Question> {
         {
-            let mut inner = self.shared.current(self.generation)?;
+            let mut inner = self.mandate.current()?;
             inner.question = question;
             inner.session.events().push(event);
-            self.shared.release(inner);
+            self.mandate.release(inner);
         }
         poll_fn(|cx| {
-            let Some(mut inner) = self.shared.enter(self.generation, cx) else { return Poll::Ready(None) };
+            let Some(mut inner) = self.mandate.enter(cx) else { return Poll::Ready(None) };
             match inner.question {
                 Question::Given(_) | Question::Introduced(_) => {
                     Poll::Ready(Some(std::mem::take(&mut inner.question)))
@@ -306,10 +310,10 @@ impl Supervisor {
         stream: &net::Stream,
         deadline: Option<Instant>,
     ) -> bool {
-        let Some(mut inner) = self.shared.current(self.generation) else { return false };
+        let Some(mut inner) = self.mandate.current() else { return false };
         let connect = introduction.unwrap_or(&profile.connect);
         inner.keep = connect.keep();
-        let reader = self.shared.callers_read().then(|| Reader::lent_from(self.clock(), self.clock().now()));
+        let reader = self.mandate.callers_read().then(|| Reader::lent_from(self.clock(), self.clock().now()));
         inner.opened(stream, reader);
         let Inner { session, will, .. } = &mut *inner;
         let will = match will {
@@ -322,7 +326,7 @@ impl Supervisor {
 
     /// An attempt failed: whether there is another.
     fn failed(&self, error: &ConnectError) -> bool {
-        let Some(mut inner) = self.shared.current(self.generation) else { return false };
+        let Some(mut inner) = self.mandate.current() else { return false };
         // Unless the options say otherwise, the first attempt after `connect` is not repeated.
         let options = self.plan.as_ref().map(|plan| &plan.options);
         let retries = match inner.state {
@@ -340,15 +344,15 @@ impl Supervisor {
             tracing::warn!(target: "mqtt", "connecting failed: {error}");
             inner.fail(error);
         }
-        self.shared.release(inner);
+        self.mandate.release(inner);
         retries
     }
 
     /// An accepted connection is gone: whether there is another attempt.
     fn lost(&mut self, end: &End) -> bool {
-        let Some(mut inner) = self.shared.current(self.generation) else { return false };
+        let Some(mut inner) = self.mandate.current() else { return false };
         tracing::warn!(target: "mqtt", "connection lost: {end}");
-        if inner.session.progressed(self.shared.clock.now()) {
+        if inner.session.progressed(self.mandate.clock.now()) {
             let backoff = self.plan.as_mut().and_then(|plan| plan.backoff.as_mut());
             backoff.into_iter().for_each(Backoff::progressed);
         }
@@ -357,19 +361,19 @@ impl Supervisor {
         inner.end_connection(keep);
         inner.state = if retries { State::Reconnecting } else { State::Idle };
         inner.session.events().push(Event::Offline);
-        self.shared.release(inner);
+        self.mandate.release(inner);
         retries
     }
 
     fn clock(&self) -> &Clock {
-        &self.shared.clock
+        &self.mandate.clock
     }
 
     /// What `future` gives; none if the attempt is replaced before. As in [`before`] it is the caller who holds it: each
     /// future around it would have room for it twice.
     async fn unless_replaced<F: Future>(&self, mut future: Pin<&mut F>) -> Option<F::Output> {
         poll_fn(|cx| {
-            if self.shared.enter(self.generation, cx).is_none() {
+            if self.mandate.enter(cx).is_none() {
                 return Poll::Ready(None);
             }
             future.as_mut().poll(cx).map(Some)
@@ -379,20 +383,18 @@ impl Supervisor {
 }
 
 /// After a panic in the task: nobody shall wait for it.
-fn give_up(shared: &Shared, generation: u64) {
-    let mut inner = shared.lock();
-    if inner.generation == generation {
-        if inner.state == State::Connecting {
-            inner.fail(&ConnectError::Setup("internal error".into()));
-        } else {
-            let keep = inner.keep;
-            inner.end_connection(keep);
-            if std::mem::take(&mut inner.state) == State::Connected {
-                inner.session.events().push(Event::Offline);
-            }
+fn give_up(mandate: &Mandate) {
+    let Some(mut inner) = mandate.current() else { return };
+    if inner.state == State::Connecting {
+        inner.fail(&ConnectError::Setup("internal error".into()));
+    } else {
+        let keep = inner.keep;
+        inner.end_connection(keep);
+        if std::mem::take(&mut inner.state) == State::Connected {
+            inner.session.events().push(Event::Offline);
         }
     }
-    shared.release(inner);
+    mandate.release(inner);
 }
 
 /// Why a connection that ended was never accepted. `unsent`: CONNECT is not out yet.
@@ -485,6 +487,10 @@ mod tests {
 
     #[test]
     fn the_task_of_an_idle_connection_is_small() {
+        use std::sync::Arc;
+
+        use crate::client::shared::Shared;
+
         struct Deaf;
         impl crate::client::Sink for Deaf {
             fn ready(&self, _: u32) {}
@@ -493,11 +499,12 @@ mod tests {
         let options = Options::new(Profile::new(server, ConnectOptions::default()));
         let session = session::Session::new(Default::default());
         let shared = Shared::new(session, Default::default(), Arc::new(Deaf));
-        let opening = size_of_val(&Supervisor::new(shared.clone(), 1, options.clone()).open());
+        let supervisor = || Supervisor::new(Mandate::new(shared.clone(), 1), options.clone(), None);
+        let opening = size_of_val(&supervisor().open());
         // what is larger than 1032 bytes the C library's allocator does not keep at hand
         assert!(opening <= 768, "{opening} bytes: box what only some attempts need");
-        let task = size_of_val(&Supervisor::new(shared, 1, options).run(None));
-        assert!(task <= 200, "{task} bytes: box what only some steps need");
-        assert!(size_of::<Shared>() <= 600, "{} bytes", size_of::<Shared>());
+        let task = size_of_val(&supervisor().run());
+        assert!(task <= 144, "{task} bytes: box what only some steps need");
+        assert!(size_of::<Shared>() <= 552, "{} bytes", size_of::<Shared>());
     }
 }

@@ -5,6 +5,8 @@
 //! it must not hear our new QoS 2 message under an id that it takes for a repetition, nor may we take its repetition
 //! for something new.
 
+use std::num::NonZeroU32;
+
 use super::Session;
 use super::ids::IdMap;
 use super::on_demand::{Blank, OnDemand};
@@ -18,8 +20,8 @@ const MOST: usize = 8;
 /// Where the session is, and what it left elsewhere.
 #[derive(Default)]
 pub(super) struct Elsewhere {
-    /// The broker of the last accepted connection.
-    here: Option<u32>,
+    /// One more than the number of the broker of the last accepted connection. (An `Option<u32>` would be twice as large.)
+    here: Option<NonZeroU32>,
     /// The one that the next connection is to.
     next: u32,
     /// By broker, oldest first.
@@ -53,7 +55,10 @@ impl Session {
     /// left here earlier.
     pub(super) fn arrive(&mut self) -> Option<Left> {
         let Elsewhere { here, next, left } = &mut self.elsewhere;
-        let before = here.replace(*next).filter(|before| before != next)?;
+        let before = here.replace(NonZeroU32::MIN.saturating_add(*next))?.get() - 1;
+        if before == *next {
+            return None;
+        }
         let at = left.iter().position(|(broker, _)| broker == next);
         let nothing = || Left { received: OnDemand::new(), unfinished: Vec::new() };
         let found = at.map_or_else(nothing, |at| left.remove(at).1);

@@ -71,7 +71,7 @@ use ids::{IdMap, Ids};
 use on_demand::OnDemand;
 use outbox::Outbox;
 use subscriptions::Subscriptions;
-use timer::{Timer, Timers};
+use timer::{Tick, Timer, Timers};
 use transmit::{Kind, Transmit};
 
 /// Unsent copies of stored messages may take this much memory; the rest waits in the outbox.
@@ -121,8 +121,7 @@ pub struct Session {
     timers: Timers,
     /// In seconds; 0: none.
     keep_alive: u16,
-    /// How often the application hears that time passes.
-    tick: Option<Box<Duration>>,
+    tick: Option<Box<Tick>>,
     /// Whether the driver reads from the socket; while it does not, a missing PINGRESP proves nothing.
     reading: bool,
     /// PINGREQ was sent on this accepted connection and nothing has come since.
@@ -198,7 +197,7 @@ impl Session {
         self.state = State::Connecting { clean_session: connect.clean_session, version: connect.version };
         self.deframer = Deframer::from_broker(self.config.limits.max_packet());
         self.keep_alive = connect.keep_alive;
-        self.timers = Timers::default();
+        self.stop_timers();
         if let Some(deadline) = deadline {
             self.timers.set(Timer::Answer, deadline);
         }
@@ -324,7 +323,7 @@ impl Session {
         if self.state == State::Connected {
             self.send(Kind::Control, v4::disconnect);
             self.state = State::Disconnecting;
-            self.timers = Timers::default();
+            self.stop_timers();
         }
     }
 
@@ -356,14 +355,6 @@ impl Session {
     /// The bounds in force.
     pub fn limits(&self) -> Limits {
         self.config.limits
-    }
-
-    /// How often [`Event::Tick`] is said while connected.
-    pub fn set_tick(&mut self, now: Instant, every: Option<Duration>) {
-        self.tick = every.map(Box::new);
-        if self.state == State::Connected {
-            self.start_tick(now);
-        }
     }
 
     // What the world did.
@@ -410,14 +401,9 @@ impl Session {
                 Timer::Answer if self.state == State::Connected => return Err(Error::Silent),
                 Timer::Answer => return Err(Error::NoConnack),
                 Timer::KeepAlive => self.keep_alive(now),
-                Timer::Tick => {
-                    if self.events.is_empty() {
-                        self.events.push(Event::Tick);
-                    }
-                    self.start_tick(now);
-                }
             }
         }
+        self.tick(now);
         Ok(())
     }
 
@@ -446,11 +432,6 @@ impl Session {
     #[inline]
     pub fn unsent(&self) -> usize {
         self.tx.len()
-    }
-
-    /// When [`handle_timeout`](Self::handle_timeout) is due.
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        self.timers.next()
     }
 
     /// What happened, oldest first.

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::config::Messages;
 use super::elsewhere::Left;
-use super::timer::{Timer, Timers};
+use super::timer::Timer;
 use super::transmit::Kind;
 use super::{Event, Events, Keep, REQUEST, Session, State, Token};
 use crate::codec::{Qos, v4};
@@ -22,7 +22,7 @@ impl Session {
     /// The connection is gone, whoever ended it. QoS 0 that was not sent and requests without their answer are dropped.
     pub fn handle_closed(&mut self, keep: Keep) {
         self.state = State::Disconnected;
-        self.timers = Timers::default();
+        self.stop_timers();
         self.deframer.reset();
         self.awaiting_ping = false;
         self.pings = 0;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::transmit::Kind;
-use super::{Session, State};
+use super::{Event, Session, State};
 use crate::codec::v4;
 
 /// What a deadline is for.
@@ -13,12 +13,10 @@ pub(super) enum Timer {
     Answer,
     /// Something has to be sent \[MQTT-3.1.2-23\].
     KeepAlive,
-    /// The application wants to hear that time passes.
-    Tick,
 }
 
 impl Timer {
-    const ALL: [Timer; 3] = [Timer::Answer, Timer::KeepAlive, Timer::Tick];
+    const ALL: [Timer; 2] = [Timer::Answer, Timer::KeepAlive];
 }
 
 /// At most one deadline per [`Timer`].
@@ -44,8 +42,22 @@ impl Timers {
     }
 }
 
+/// The application wants to hear that time passes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tick {
+    pub(super) every: Duration,
+    /// When it is to hear it next; none without a connection.
+    pub(super) at: Option<Instant>,
+}
+
 /// The session's own use of them.
 impl Session {
+    /// When [`handle_timeout`](Self::handle_timeout) is due.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let tick = self.tick.as_ref().and_then(|tick| tick.at);
+        self.timers.next().into_iter().chain(tick).min()
+    }
+
     /// The keep-alive interval, if there is one; else zero.
     pub(super) fn keep_alive_interval(&self) -> Duration {
         Duration::from_secs(self.keep_alive.into())
@@ -91,10 +103,34 @@ impl Session {
         }
     }
 
+    /// How often [`Event::Tick`] is said while connected.
+    pub fn set_tick(&mut self, now: Instant, every: Option<Duration>) {
+        self.tick = every.map(|every| Box::new(Tick { every, at: None }));
+        if self.state == State::Connected {
+            self.start_tick(now);
+        }
+    }
+
     pub(super) fn start_tick(&mut self, now: Instant) {
-        match &self.tick {
-            Some(every) => self.timers.set(Timer::Tick, now + **every),
-            None => self.timers.clear(Timer::Tick),
+        if let Some(tick) = &mut self.tick {
+            tick.at = Some(now + tick.every);
+        }
+    }
+
+    pub(super) fn stop_timers(&mut self) {
+        self.timers = Timers::default();
+        if let Some(tick) = &mut self.tick {
+            tick.at = None;
+        }
+    }
+
+    /// Says [`Event::Tick`] if it is time to.
+    pub(super) fn tick(&mut self, now: Instant) {
+        if self.tick.as_ref().and_then(|tick| tick.at).is_some_and(|at| at <= now) {
+            if self.events.is_empty() {
+                self.events.push(Event::Tick);
+            }
+            self.start_tick(now);
         }
     }
 }
