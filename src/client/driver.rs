@@ -9,6 +9,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
+use std::ops::RangeInclusive;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -24,8 +25,9 @@ use crate::session;
 /// a read of its own.
 const LARGE: usize = 16 * 1024;
 
-/// Memory that the written bytes of a connection may leave behind when there is nothing more to write.
-const KEEP: usize = 32 * 1024;
+/// Memory that the written bytes of a connection leave behind when there is nothing more to write. Less is not worth it: it
+/// would stay for a PINGREQ.
+const KEEP: RangeInclusive<usize> = 1024..=32 * 1024;
 
 /// A flush comes after so many bytes: what TLS makes of them lies in memory until then.
 const UNFLUSHED: usize = 64 * 1024;
@@ -193,7 +195,7 @@ impl Driver {
                 let mut inner = mandate.enter(cx).ok_or(End::Replaced)?;
                 if !inner.take_bytes(mandate.clock.now(), || out.get_or_insert_default().emptied()) {
                     // nor what CONNECT was written from: most connections never have much to say
-                    out.take_if(|out| out.bytes.capacity() > KEEP || !inner.session.is_connected());
+                    out.take_if(|out| !KEEP.contains(&out.bytes.capacity()) || !inner.session.is_connected());
                     return Ok(());
                 }
             }

@@ -29,8 +29,8 @@ use std::time::{Duration, Instant};
 
 use super::clock::{Clock, Sleep};
 use super::driver::{End, make_ready, with_input};
-use super::reactor;
 use super::shared::{Inner, Shared, wake};
+use super::{State, reactor};
 use crate::net;
 use crate::session::Events;
 
@@ -85,9 +85,9 @@ enum Who {
 pub struct Lent {
     /// It does not block.
     pub socket: net::Tcp,
-    /// The broker is on this machine.
+    /// The broker seems to be on this machine.
     pub is_near: bool,
-    /// The caller has just connected or closed, so the answer to that comes next.
+    /// The caller has just connected or closed, and the answer to that has not come.
     pub is_awaited: bool,
 }
 
@@ -149,7 +149,7 @@ impl Shared {
         let closing = inner.farewell.as_ref().and_then(|farewell| farewell.socket.as_ref());
         let socket = inner.direct().or(closing)?.clone();
         inner.reader.who = Who::Caller;
-        Some(Lent { socket, is_near: inner.is_near, is_awaited: inner.reader.is_first })
+        Some(Lent { socket, is_near: inner.is_near, is_awaited: inner.awaits_answer() })
     }
 
     /// Reads once. If there was something, the caller stops waiting by that. What happens is put into `events`, which are
@@ -218,6 +218,11 @@ impl Shared {
 }
 
 impl Inner {
+    /// Whether the caller has just connected or closed, and the answer has not come.
+    fn awaits_answer(&self) -> bool {
+        self.reader.is_first && self.state != State::Connected
+    }
+
     /// The caller stops waiting, or has read.
     fn give_back(&mut self, clock: &Clock, now: Instant) {
         self.reader.who = Who::Lent;
@@ -382,6 +387,38 @@ mod tests {
         assert_eq!(lease_after_a_wait(&shared, &hand), LEASE);
         hand.advance(LEASE / 2 + Duration::from_nanos(1));
         assert_eq!(lease_after_a_wait(&shared, &hand), LEASE, "from now on it is as any other");
+    }
+
+    #[test]
+    fn a_broker_whose_connection_was_up_at_once_is_near() {
+        let (shared, _hand) = shared();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let socket = Arc::new(socket);
+        let mut inner = shared.lock();
+        inner.opened(&net::Stream::Tcp(net::Plain::New(socket.clone())), None);
+        assert!(inner.is_near);
+        let polled = smol::Async::new_nonblocking(socket).unwrap();
+        inner.opened(&net::Stream::Tcp(net::Plain::Polled(polled)), None);
+        assert!(!inner.is_near);
+    }
+
+    #[test]
+    fn an_answer_is_awaited_in_the_first_lease_until_it_comes() {
+        let (shared, hand) = shared();
+        let mut inner = shared.lock();
+        let first = || Reader::lent_from(&shared.clock, hand.now());
+        inner.reader = first();
+        assert!(inner.awaits_answer());
+        inner.state = State::Connected;
+        assert!(!inner.awaits_answer(), "CONNACK has come");
+        (inner.reader, inner.state) = (first(), State::Idle);
+        assert!(inner.awaits_answer(), "DISCONNECT is out");
+        assert!(inner.begin_reading(hand.now() + FIRST_LEASE, false));
+        assert!(!inner.awaits_answer(), "the task reads");
+        inner.reader = Reader::default();
+        assert!(!inner.awaits_answer());
     }
 
     #[test]

@@ -77,7 +77,7 @@ pub(super) struct Inner {
     ignores_writes: bool,
     pub(super) writer: Writer,
     pub(super) reader: Reader,
-    /// The connection was up at once: the broker is on this machine.
+    /// The connection was up at once: the broker seems to be on this machine.
     pub(super) is_near: bool,
     /// The reader holds back because of [`MAX_EVENTS_BYTES`].
     pub(super) paused: bool,
@@ -336,7 +336,8 @@ impl Shared {
     }
 }
 
-/// What the task of one `connect` may do, and may do nothing else with once another `connect`, or a `close`, is in force.
+/// The shared state as the task of one `connect` sees it: it is to change nothing of a later `connect`'s, so
+/// [`enter`](Self::enter) and [`current`](Self::current) fail once it has been replaced by one, or by `close`.
 pub(super) struct Mandate {
     shared: Arc<Shared>,
     generation: u32,

@@ -1,6 +1,6 @@
 //! One task from a `connect` to its end: attempts, the connection, losses, waits.
 //!
-//! The task looks at the shared state at each step with [`Shared::enter`], which fails once another `connect` or a
+//! The task looks at the shared state at each step with [`Mandate::enter`], which fails once another `connect` or a
 //! `close` is in force: then it has only to say goodbye, if it had a connection, and to be silent otherwise.
 
 use std::collections::hash_map::RandomState;

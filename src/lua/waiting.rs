@@ -15,7 +15,7 @@ use crate::client::{Lent, Served};
 /// So long an answer to CONNECT or DISCONNECT is looked for: about as long as a connection takes of the processor.
 const LOOK: Duration = Duration::from_micros(100);
 
-/// When the core that was given away comes back later than this, another program works on it …
+/// When the core that was given away comes back later than this, another program works on it, or the broker does for long …
 const LATE: Duration = Duration::from_micros(500);
 
 /// … and for so long it is not given away again.
@@ -73,20 +73,16 @@ impl State {
 
     /// Looks whether a broker on this machine has answered: see [`Patience`].
     fn has_answer(&self, lent: &Lent, peer: &Rc<Peer>, deadline: Deadline) -> bool {
-        if !lent.is_near || !(lent.is_awaited || is_alone()) {
-            return false;
-        }
-        let now = Instant::now();
-        let until = if lent.is_awaited { now + LOOK } else { now };
-        let until = deadline.0.map_or(until, |deadline| deadline.min(until));
+        let Some(time) = time_to_look(lent.is_near, lent.is_awaited) else { return false };
         let give_way = || {
             thread::yield_now();
             Instant::now()
         };
-        self.patience.look(now, until, give_way, || match self.serve(peer, true) {
-            true => Some(true),
-            // another client's events
-            false => (self.queue.len() > 0).then_some(false),
+        self.patience.look(Instant::now(), time, deadline, give_way, || {
+            if self.queue.len() > 0 {
+                return Some(false); // another client's events, or a timer, have come before
+            }
+            self.serve(peer, true).then_some(true)
         })
     }
 
@@ -106,7 +102,16 @@ impl State {
     }
 }
 
-/// Whether this process has one core only.
+/// How long an answer is looked for before a wait; none: not at all.
+fn time_to_look(is_near: bool, is_awaited: bool) -> Option<Duration> {
+    match (is_near, is_awaited) {
+        (true, true) => Some(LOOK),
+        (true, false) if is_alone() => Some(Duration::ZERO),
+        _ => None,
+    }
+}
+
+/// Whether this process may use no more than one core.
 fn is_alone() -> bool {
     static ALONE: OnceLock<bool> = OnceLock::new();
     *ALONE.get_or_init(|| thread::available_parallelism().is_ok_and(|cores| cores.get() == 1))
@@ -121,20 +126,25 @@ fn is_alone() -> bool {
 /// of 17 less.
 #[derive(Debug, Default)]
 pub(crate) struct Patience {
-    /// Others want the core, until then: who gives it away has it back a time slice later.
+    /// The core is wanted, until then: who gives it away has it back a time slice later.
     crowded_until: Cell<Option<Instant>>,
 }
 
 impl Patience {
-    /// Looks, at once and until `until`, for something that ends the wait; true is the answer. Before each further look, of
-    /// which there is one at least unless others want the core, that is given away, and it is so late then.
+    /// Looks, at once and for `time`, but not after the deadline, for something that ends the wait; true is the answer. Before
+    /// each further look, of which there is one at least unless the core is wanted, that is given away, and it is so late then.
     fn look(
         &self,
         mut now: Instant,
-        until: Instant,
+        time: Duration,
+        deadline: Deadline,
         mut give_way: impl FnMut() -> Instant,
         mut look: impl FnMut() -> Option<bool>,
     ) -> bool {
+        let until = deadline.0.map_or(now + time, |deadline| deadline.min(now + time));
+        if until < now {
+            return false;
+        }
         if let Some(found) = look() {
             return found;
         }
@@ -202,12 +212,12 @@ mod tests {
 
     const STEP: Duration = Duration::from_micros(7);
 
-    /// Looks until `last` at most, with an answer at the look of this number; each time others take so long. Whether it was
-    /// found, and the number of looks.
+    /// Looks for so long, with an answer at the look of this number; each time others take so long. Whether it was found, and
+    /// the number of looks.
     fn looks(
         patience: &Patience,
         now: &mut Instant,
-        last: Duration,
+        time: Duration,
         answer: usize,
         others: Duration,
     ) -> (bool, usize) {
@@ -216,7 +226,7 @@ mod tests {
             *now += others;
             *now
         };
-        let found = patience.look(began, began + last, give_way, || {
+        let found = patience.look(began, time, Deadline::NEVER, give_way, || {
             looks += 1;
             (looks == answer).then_some(true)
         });
@@ -234,10 +244,32 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_looked_for_after_the_deadline() {
+        let now = Instant::now();
+        for (left, looks) in [(3 * STEP, 4), (Duration::ZERO, 2)] {
+            let (mut later, mut seen) = (now, 0);
+            let give_way = || {
+                later += STEP;
+                later
+            };
+            let look = || {
+                seen += 1;
+                None
+            };
+            assert!(!Patience::default().look(now, LOOK, Deadline::at(now + left), give_way, look));
+            assert_eq!(seen, looks, "{left:?}");
+        }
+        let passed = Deadline::at(now);
+        let later = now + STEP;
+        assert!(!Patience::default().look(later, LOOK, passed, || later, || Some(true)));
+    }
+
+    #[test]
     fn something_else_to_do_ends_it() {
         let (patience, now) = (Patience::default(), Instant::now());
         let mut looks = [None, None, Some(false)].into_iter();
-        assert!(!patience.look(now, now + LOOK, || now, || looks.next().expect("it has ended")));
+        let look = || looks.next().expect("it has ended");
+        assert!(!patience.look(now, LOOK, Deadline::NEVER, || now, look));
     }
 
     #[test]
@@ -251,5 +283,12 @@ mod tests {
         }
         assert_eq!(looks(&patience, &mut now, LOOK, 3, STEP), (true, 3));
         assert_eq!(looks(&patience, &mut now, CROWDED, 3, late), (false, 2), "no more looks once it is late");
+    }
+
+    #[test]
+    fn only_brokers_on_this_machine_are_looked_for() {
+        assert_eq!(time_to_look(true, true), Some(LOOK));
+        assert_eq!(time_to_look(true, false), is_alone().then_some(Duration::ZERO));
+        assert_eq!((time_to_look(false, true), time_to_look(false, false)), (None, None));
     }
 }

@@ -60,7 +60,8 @@ impl Stream {
         }
     }
 
-    /// Whether nobody has had to wait yet: a connection of plain TCP that was up at once, as only one on the same machine is.
+    /// Whether nobody has had to wait for it yet: a connection of plain TCP that was up at once, as one to the same machine
+    /// is, and hardly any other.
     pub fn was_up_at_once(&self) -> bool {
         matches!(self, Stream::Tcp(Plain::New(_)))
     }
@@ -267,6 +268,20 @@ mod tests {
             let error = connect(&[refusing]).await.unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
         });
+    }
+
+    #[test]
+    fn a_connection_was_up_at_once_if_nobody_has_had_to_wait() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let mut stream = Stream::Tcp(Plain::New(Arc::new(socket)));
+        assert!(stream.was_up_at_once());
+        smol::block_on(async {
+            let read = poll_fn(|cx| Poll::Ready(stream.poll_append(cx, &mut Vec::with_capacity(1)))).await;
+            assert!(read.is_pending());
+        });
+        assert!(!stream.was_up_at_once());
     }
 
     #[test]
