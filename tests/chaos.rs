@@ -173,7 +173,7 @@ impl Side {
     }
 
     fn take(&mut self) {
-        self.client.swap_events(&mut self.events);
+        self.client.swap_events(&mut self.events, false);
         while let Some(event) = self.events.pop() {
             match event {
                 Event::Message { payload, .. } => {
@@ -201,7 +201,7 @@ fn run(name: &str, qos: Qos, scale: &Scale, port: u16, mut broker: impl Restart)
     let mut from = Side::connect("from", proxies[1].port(), 0);
     from.client.subscribe(&[("chaos/#", qos)], Token(1), Sending::Soon).expect("connected");
     wait("subscribed", || {
-        from.client.swap_events(&mut from.events);
+        from.client.swap_events(&mut from.events, false);
         std::iter::from_fn(|| from.events.pop().map(|event| matches!(event, Event::Subscribed { .. })))
             .any(|it| it)
     });

@@ -324,9 +324,11 @@ impl Client {
         self.shared.hear_writes();
     }
 
-    /// Exchanges the events that wait for `empty`, which must have been emptied.
-    pub fn swap_events(&self, empty: &mut Events) {
-        self.shared.swap_events(empty);
+    /// Exchanges the events that wait for `empty`, which must have been emptied. `waits`: when there is nothing more to do the
+    /// caller [offers](Self::lend) to read; while acknowledgements are under way that is left to it from now on, as after
+    /// [`give_back`](Self::give_back).
+    pub fn swap_events(&self, empty: &mut Events, waits: bool) {
+        self.shared.swap_events(empty, waits);
     }
 
     /// Counters.

@@ -271,10 +271,13 @@ impl Shared {
         self.release(inner);
     }
 
-    pub(super) fn swap_events(&self, empty: &mut Events) {
+    pub(super) fn swap_events(&self, empty: &mut Events, waits: bool) {
         let mut inner = self.lock();
         inner.session.events().swap(empty);
         inner.notified = false;
+        if waits {
+            inner.claim(&self.clock);
+        }
         if inner.paused {
             wake(inner);
         }

@@ -13,6 +13,7 @@ use super::State;
 use super::event_queue::Entry;
 use super::peer::{Peer, slot};
 use super::waiter::MAX_SOCKETS;
+use super::waiting::Deadline;
 use crate::session::{Event, Events, Token};
 
 /// The key of the Lua state itself, whose callbacks are those of `mqtt.log` and `mqtt.trace`.
@@ -104,6 +105,8 @@ pub(crate) enum Step {
 pub(crate) struct Turn {
     /// How many entries of the queue it may still take: a flood does not keep it for ever.
     budget: usize,
+    /// The loop is about to wait until then, if it does not find enough to do.
+    deadline: Deadline,
     /// Timers that were due then come next.
     timers: Option<Instant>,
     /// Whether timers are left to look at that nobody has put into the queue.
@@ -290,11 +293,12 @@ fn token(event: &Event<'_>) -> Option<Token> {
 
 impl State {
     /// Begins a round.
-    pub(crate) fn turn(&self) -> Turn {
+    pub(crate) fn turn(&self, deadline: Deadline) -> Turn {
         // an error may have kept the last round from doing so
         self.timers.arm(self);
         self.steps.set(self.steps.get() + 1);
-        Turn { budget: self.queue.len(), timers: None, unasked: true, moved: false, notable: false, ran: 0 }
+        let budget = self.queue.len();
+        Turn { budget, deadline, timers: None, unasked: true, moved: false, notable: false, ran: 0 }
     }
 
     /// What to do next in this round.
@@ -391,7 +395,9 @@ impl State {
                     if self.cursor.is_pinned() {
                         self.cursor.discard(Trash::Events(self.cursor.events.take()));
                     }
-                    peer.client.swap_events(&mut self.cursor.events.borrow_mut());
+                    // with others the loop may find enough to do for long, and look at no socket
+                    let waits = self.peers.has_single() && !turn.deadline.passed();
+                    peer.client.swap_events(&mut self.cursor.events.borrow_mut(), waits);
                     self.cursor.begin(peer);
                     return None;
                 }

@@ -139,7 +139,7 @@ fn one_flood_does_not_starve_another_client() {
         move || {
             let mut batch = Events::new();
             while count(&stopped) == 0 {
-                client.swap_events(&mut batch);
+                client.swap_events(&mut batch, false);
                 while batch.pop().is_some() {}
             }
         }

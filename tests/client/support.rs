@@ -138,7 +138,7 @@ impl Tested {
         if self.batch.is_empty() {
             // before the swap: a ring after it belongs to what comes later
             self.heard = *self.bell.rings.lock();
-            self.client.swap_events(&mut self.batch);
+            self.client.swap_events(&mut self.batch, false);
         }
         self.batch.pop().map(Seen::new)
     }

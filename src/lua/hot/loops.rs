@@ -27,7 +27,7 @@ unsafe extern "C-unwind" fn poll(L: *mut lua_State) -> c_int {
     let mut frame = Frame::enter(L, 1);
     let mut ran = 0;
     loop {
-        let turn = dispatch(L, state, &mut frame, false);
+        let turn = dispatch(L, state, &mut frame, deadline, false);
         ran += turn.ran;
         if ran > 0 || turn.notable || pause(L, state, deadline) == Outcome::TimedOut {
             break;
@@ -46,7 +46,7 @@ unsafe extern "C-unwind" fn run(L: *mut lua_State) -> c_int {
         if state.stopping.replace(false) {
             break true;
         }
-        dispatch(L, state, &mut frame, true);
+        dispatch(L, state, &mut frame, deadline, true);
         if state.stopping.replace(false) || !guarded(L, || state.alive()) {
             break true;
         }
@@ -76,7 +76,7 @@ unsafe extern "C-unwind" fn wait(L: *mut lua_State) -> c_int {
         lua_pop(L, 1);
         timed_out = deadline.passed();
         // after every slice too: the condition may be about something that no event tells of
-        if !dispatch(L, state, &mut frame, false).moved && !timed_out {
+        if !dispatch(L, state, &mut frame, deadline, false).moved && !timed_out {
             timed_out = pause(L, state, deadline) == Outcome::TimedOut;
         }
     }
@@ -162,10 +162,16 @@ impl Frame {
 }
 
 /// Runs the callbacks of all that was pending; with `stoppable` only until `mqtt.stop`.
-unsafe fn dispatch(L: *mut lua_State, state: &State, frame: &mut Frame, stoppable: bool) -> Turn {
+unsafe fn dispatch(
+    L: *mut lua_State,
+    state: &State,
+    frame: &mut Frame,
+    deadline: Deadline,
+    stoppable: bool,
+) -> Turn {
     let (mut turn, has_work) = guarded(L, || {
         let sent = state.peers.flush();
-        let mut turn = state.turn();
+        let mut turn = state.turn(deadline);
         turn.moved = sent;
         (turn, state.has_work(&turn))
     });
