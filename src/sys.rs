@@ -1,5 +1,5 @@
-//! What std does not offer of the operating system: fork and exit hooks, C's standard output, the signal mask. The only unsafe code outside
-//! `lua/hot`; each block says why it is sound.
+//! What std does not offer of the operating system: fork and exit hooks, C's standard output, the signal mask. The only
+//! unsafe code outside `lua/hot`; each block says why it is sound.
 #![allow(unsafe_code)]
 
 use std::mem::MaybeUninit;

@@ -40,7 +40,7 @@ struct Plan {
     options: Options,
     /// From the first wait on: most connections never come to one.
     backoff: Option<Backoff>,
-    /// To be waited for.
+    /// The task of the `connect` before, whose end comes first.
     previous: Option<Task<()>>,
 }
 

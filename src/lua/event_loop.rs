@@ -395,8 +395,8 @@ impl State {
                     if self.cursor.is_pinned() {
                         self.cursor.discard(Trash::Events(self.cursor.events.take()));
                     }
-                    // with others the loop may find enough to do for long, and look at no socket
-                    let waits = self.peers.has_single() && !turn.deadline.passed();
+                    // where others have events too the loop may find enough to do for long, and look at no socket
+                    let waits = self.cursor.recent(0) == Some(key) && !turn.deadline.passed();
                     peer.client.swap_events(&mut self.cursor.events.borrow_mut(), waits);
                     self.cursor.begin(peer);
                     return None;

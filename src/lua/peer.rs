@@ -276,11 +276,6 @@ impl Peers {
         }
     }
 
-    /// Whether there is one anchored client only.
-    pub(crate) fn has_single(&self) -> bool {
-        self.active.borrow().len() == 1
-    }
-
     /// Whether any client is connecting, connected, reconnecting or has events.
     pub(crate) fn any_busy(&self) -> bool {
         self.active.borrow().iter().any(|peer| peer.client.busy())

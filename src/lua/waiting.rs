@@ -73,7 +73,7 @@ impl State {
 
     /// Looks whether a broker on this machine has answered: see [`Patience`].
     fn has_answer(&self, lent: &Lent, peer: &Rc<Peer>, deadline: Deadline) -> bool {
-        let Some(time) = time_to_look(lent.is_near, lent.is_awaited) else { return false };
+        let Some(time) = time_to_look(lent.is_near, lent.is_awaited, is_alone) else { return false };
         let give_way = || {
             thread::yield_now();
             Instant::now()
@@ -103,7 +103,7 @@ impl State {
 }
 
 /// How long an answer is looked for before a wait; none: not at all.
-fn time_to_look(is_near: bool, is_awaited: bool) -> Option<Duration> {
+fn time_to_look(is_near: bool, is_awaited: bool, is_alone: impl FnOnce() -> bool) -> Option<Duration> {
     match (is_near, is_awaited) {
         (true, true) => Some(LOOK),
         (true, false) if is_alone() => Some(Duration::ZERO),
@@ -287,8 +287,11 @@ mod tests {
 
     #[test]
     fn only_brokers_on_this_machine_are_looked_for() {
-        assert_eq!(time_to_look(true, true), Some(LOOK));
-        assert_eq!(time_to_look(true, false), is_alone().then_some(Duration::ZERO));
-        assert_eq!((time_to_look(false, true), time_to_look(false, false)), (None, None));
+        for is_alone in [false, true] {
+            let time = |is_near, is_awaited| time_to_look(is_near, is_awaited, || is_alone);
+            assert_eq!(time(true, true), Some(LOOK));
+            assert_eq!(time(true, false), is_alone.then_some(Duration::ZERO));
+            assert_eq!((time(false, true), time(false, false)), (None, None));
+        }
     }
 }
